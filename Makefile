@@ -1,0 +1,59 @@
+# Needs python 3.11 or newer and make; everything else arrives in .venv, pinned and hashed by requirements.lock.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$p; break; }; done)
+BIN := .venv/bin
+STAMP := .venv/installed
+PYTEST := $(BIN)/pytest
+FAST := tests/unit tests/property tests/architecture
+PARALLEL := $(FAST) tests/contract tests/simulation
+SERIAL := tests/integration tests/actors tests/e2e
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test check fmt bench lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## make .venv with everything in it (nothing to do when it is up to date)
+
+$(STAMP): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed. Found: $$(python3 --version 2>&1 || echo none)." \
+		"Install it, or name it: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make virtual environments." \
+		"On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+run: install ## start everything with accounts trading on real prices; Ctrl-C stops it
+	$(BIN)/prop demo
+
+# Pure tests share the cores; those that start PostgreSQL or Ray have the machine to themselves.
+test: install ## run every test
+	$(PYTEST) -n 2 $(wildcard $(PARALLEL))
+	$(PYTEST) $(wildcard $(SERIAL))
+
+check: install ## lint, types, import rules and the fast tests, in under a minute
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(PYTEST) -n 2 --quiet $(wildcard $(FAST))
+
+fmt: install ## format the code and fix what can be fixed
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+bench: install ## measure throughput and latency on this machine
+	$(BIN)/python -m benchmarks
+
+lock: ## resolve pyproject.toml again into requirements.lock
+	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv
+	.venv-lock/bin/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 --extra demo --group dev \
+		--generate-hashes --no-header --no-annotate --output-file requirements.lock
+	rm -rf .venv-lock
+
+clean: ## remove .venv and caches (data folders stay)
+	rm -rf .venv .venv-lock build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
