@@ -192,8 +192,6 @@ class Settings(BaseSettings):
         use_attribute_docstrings=True,
         env_prefix="PROP_",
         env_nested_delimiter="__",
-        env_ignore_empty=True,
-        env_parse_none_str="none",
     )
 
     data_dir: Directory
@@ -279,7 +277,10 @@ def _read_toml(path: Path) -> dict[str, object]:
 
 
 def _environment(environ: Mapping[str, str]) -> Iterator[tuple[str, dict[str, object]]]:
-    """``PROP_SECTION__NAME`` (and ``PROP_DATA_DIR``, ``PROP_SHUTDOWN_TIMEOUT_MS``), one layer per variable."""
+    """``PROP_SECTION__NAME`` (and ``PROP_DATA_DIR``, ``PROP_SHUTDOWN_TIMEOUT_MS``), one layer per variable.
+
+    An empty variable counts as absent, and ``none`` takes a value away.
+    """
     names = {_variable(key): key for key in KEYS}
     for name in environ:
         if name.startswith("PROP_") and "__" in name and name not in names:
@@ -287,7 +288,7 @@ def _environment(environ: Mapping[str, str]) -> Iterator[tuple[str, dict[str, ob
     reader = EnvSettingsSource(Settings)
     reader.env_vars = {name.lower(): environ[name] for name in names if environ.get(name)}
     for key, value in _flat(reader()):
-        yield _variable(key), {key: value}
+        yield _variable(key), {key: None if value == "none" else value}
 
 
 def _variable(key: str) -> str:
