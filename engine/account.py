@@ -1,0 +1,115 @@
+"""The account: the whole live state of one synthetic account, and the table of its states.
+
+Frozen: a decision works on one account value and `evolve` returns the next, so nothing is ever half done.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Final, Literal
+
+import msgspec
+
+from engine.commands import CreateAccount
+from engine.money import EXACT, ONE, ZERO, round8
+from engine.policy import Policy
+from engine.positions import Position, PositionKey
+
+Status = Literal["pending", "active", "paused", "locked", "completed", "liquidated"]
+Verb = Literal["start", "pause", "lock", "resume", "complete", "liquidate"]
+
+TERMINAL: Final[frozenset[Status]] = frozenset({"completed", "liquidated"})
+MARKED: Final[frozenset[Status]] = frozenset({"active", "paused"})
+
+# DESIGN section 3, row by row; what is not listed is refused. A state leading to itself writes nothing.
+TRANSITIONS: Final[Mapping[Status, Mapping[Verb, Status]]] = {
+    "pending": {"start": "active"},
+    "active": {
+        "start": "active",
+        "pause": "paused",
+        "lock": "locked",
+        "resume": "active",
+        "complete": "completed",
+        "liquidate": "liquidated",
+    },
+    "paused": {
+        "pause": "paused",
+        "lock": "locked",
+        "resume": "active",
+        "complete": "completed",
+        "liquidate": "liquidated",
+    },
+    "locked": {"lock": "locked", "resume": "active", "complete": "completed", "liquidate": "liquidated"},
+    "completed": {},
+    "liquidated": {},
+}
+
+
+class Counters(msgspec.Struct, frozen=True, rename="camel"):
+    """How often things happened in an account's life."""
+
+    actions: int = 0
+    executed: int = 0
+    rejected: int = 0
+    orders: int = 0
+    fills: int = 0
+    marks: int = 0
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """Live state after event `seq`. Money in account currency; `positions` holds the open ones.
+
+    `stale` lists (symbol, code) of the quotes that kept the last mark from being taken.
+    """
+
+    id: str
+    seq: int
+    status: Status
+    opening: CreateAccount
+    created_at: datetime
+    last_at: datetime
+    cash: Decimal
+    realized_pnl: Decimal = ZERO
+    fees_paid: Decimal = ZERO
+    adjustments: Decimal = ZERO
+    high_watermark: Decimal
+    positions: dict[PositionKey, Position] = {}
+    stale: tuple[tuple[str, str], ...] = ()
+    counters: Counters = Counters()
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    end_reason: str | None = None
+
+    @property
+    def policy(self) -> Policy:
+        return self.opening.policy
+
+    @property
+    def starting_balance(self) -> Decimal:
+        return self.opening.starting_balance
+
+    @property
+    def is_terminal(self) -> bool:
+        return self.status in TERMINAL
+
+    @property
+    def unrealized_pnl(self) -> Decimal:
+        return sum((position.unrealized_pnl for position in self.positions.values()), ZERO)
+
+    @property
+    def equity(self) -> Decimal:
+        return self.cash + self.unrealized_pnl
+
+    @property
+    def margin_used(self) -> Decimal:
+        return sum((position.margin_used for position in self.positions.values()), ZERO)
+
+    @property
+    def drawdown(self) -> Decimal:
+        """Share of the starting balance that is gone, not below 0."""
+        return max(ZERO, round8(EXACT.subtract(ONE, EXACT.divide(self.equity, self.starting_balance))))
+
+    @property
+    def liquidation_equity(self) -> Decimal:
+        """Equity at or below which a mark liquidates: starting * (1 - max drawdown)."""
+        return round8(EXACT.multiply(self.starting_balance, ONE - self.policy.max_drawdown))

@@ -1,0 +1,289 @@
+"""decide(account, command, context) -> decision: what a command brings about, without touching the world.
+
+Reads the account, the time and the quotes it is handed; answers with the events to record, or with a refusal
+that writes nothing. Control flow stands here, arithmetic in `positions`, `exposure`, `fills` and `drawdown`.
+"""
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from engine import drawdown, fills, gates
+from engine.account import MARKED, TRANSITIONS, Account, Verb
+from engine.commands import (
+    Command,
+    CompleteAccount,
+    Lifecycle,
+    LiquidateAccount,
+    LockAccount,
+    MarkToMarket,
+    PauseAccount,
+    ResumeAccount,
+    StartAccount,
+    TakeAction,
+)
+from engine.events import (
+    AccountCompleted,
+    AccountLiquidated,
+    AccountLocked,
+    AccountPaused,
+    AccountResumed,
+    AccountStarted,
+    ActionRejected,
+    Event,
+    Intent,
+    LiquidationTrigger,
+    LiquidationTriggered,
+    MarkToMarketFailed,
+    OrderValidated,
+)
+from engine.evolve import evolve
+from engine.exposure import valued
+from engine.gates import Proposal
+from engine.ids import derived_id
+from engine.quotes import Quote, Quotes, age_ms
+from engine.rejections import Failure, Refusal
+
+MarkOutcome = Literal["marked", "flat", "failed", "liquidated"]
+
+
+class Context(msgspec.Struct, frozen=True):
+    """The world as one decision sees it: UTC now, and one quote a symbol."""
+
+    now: datetime
+    quotes: Quotes
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """Events in order and the account after them; or a refusal, and neither changed.
+
+    `mark` says how a marking ended, `failures` which quotes it could not use.
+    """
+
+    events: tuple[Event, ...]
+    account: Account
+    refusal: Refusal | None = None
+    mark: MarkOutcome | None = None
+    failures: tuple[Failure, ...] = ()
+
+
+class _Draft:
+    """A decision in the making: events are recorded and evolved one by one."""
+
+    def __init__(self, account: Account, context: Context) -> None:
+        self.account = account
+        self.at = max(context.now, account.last_at)
+        self.quotes = context.quotes
+        self.now = context.now
+        self.events: list[Event] = []
+
+    def happens(self, event: Event) -> None:
+        self.account = evolve(self.account, event, self.at)
+        self.events.append(event)
+
+    def next_id(self, kind: str) -> str:
+        return derived_id(kind, self.account.id, self.account.seq + 1, self.at)
+
+    def done(self, mark: MarkOutcome | None = None, failures: tuple[Failure, ...] = ()) -> Decision:
+        return Decision(tuple(self.events), self.account, None, mark, failures)
+
+
+def decide(account: Account, command: Command, context: Context) -> Decision:
+    """Judge one command against one account."""
+    draft = _Draft(account, context)
+    match command:
+        case TakeAction():
+            return _take_action(draft, command)
+        case MarkToMarket():
+            return _mark(draft, command)
+        case _:
+            return _lifecycle(draft, command)
+
+
+def _take_action(draft: _Draft, command: TakeAction) -> Decision:
+    action, prop_action_id = command.action, draft.next_id("action")
+    failure = gates.unsupported(action)
+    if failure is not None:
+        verdict = gates.Verdict((failure,))
+    else:
+        proposed = gates.proposal(draft.account, action, draft.quotes, draft.now)
+        verdict = gates.judge(proposed)
+        if not verdict.failures:
+            _fill(draft, proposed, command.decision_run_id, prop_action_id)
+            return draft.done()
+    draft.happens(
+        ActionRejected(
+            prop_action_id=prop_action_id,
+            decision_run_id=command.decision_run_id,
+            action=action,
+            code=verdict.failures[0].code,
+            failures=verdict.failures,
+            max_quantity=verdict.quantity_max,
+        )
+    )
+    return draft.done()
+
+
+def _fill(draft: _Draft, proposed: Proposal, decision_run_id: str, prop_action_id: str) -> None:
+    if proposed.quote is None:
+        raise AssertionError("a proposal passed its gates without a quote")
+    order = OrderValidated(
+        order_id=draft.next_id("order"),
+        prop_action_id=prop_action_id,
+        decision_run_id=decision_run_id,
+        action=proposed.action,
+        symbol=proposed.symbol,
+        side=proposed.side,
+        intent=proposed.intent,
+        quantity=proposed.quantity,
+        leverage=proposed.leverage if proposed.opening or proposed.position is None else proposed.position.leverage,
+        price=proposed.price,
+        quote=proposed.quote,
+        quote_age_ms=age_ms(proposed.quote, draft.now),
+        equity=proposed.valuation.equity,
+        open_notional=proposed.valuation.open_notional,
+        free_margin=proposed.valuation.free_margin,
+    )
+    _execute(draft, order)
+
+
+def _execute(draft: _Draft, order: OrderValidated) -> None:
+    """Order, fill and position: one decision."""
+    draft.happens(order)
+    fill = fills.booked(draft.account, order, draft.next_id("fill"))
+    draft.happens(fill)
+    draft.happens(fills.moved(draft.account, fill, order.leverage))
+
+
+def _close_all(draft: _Draft, quotes: dict[str, Quote], intent: Intent) -> None:
+    """Take every position off through the ordinary fill, in (symbol, side) order."""
+    for position in drawdown.in_order(draft.account):
+        quote = quotes[position.symbol]
+        valuation = valued(draft.account, quotes, draft.now)
+        order = OrderValidated(
+            order_id=draft.next_id("order"),
+            prop_action_id=None,
+            decision_run_id=None,
+            action=None,
+            symbol=position.symbol,
+            side=position.side,
+            intent=intent,
+            quantity=position.quantity,
+            leverage=position.leverage,
+            price=fills.fill_price(quote, draft.account.policy, side=position.side, intent=intent),
+            quote=quote,
+            quote_age_ms=age_ms(quote, draft.now),
+            equity=valuation.equity,
+            open_notional=valuation.open_notional,
+            free_margin=valuation.free_margin,
+        )
+        _execute(draft, order)
+
+
+def _mark(draft: _Draft, command: MarkToMarket) -> Decision:
+    account = draft.account
+    if account.status not in MARKED:
+        detail = f"account is {account.status}; only active and paused accounts are marked"
+        refusal = Refusal("account_not_active", detail, {"status": account.status})
+        return Decision((), account, refusal)
+    if not account.positions:
+        return draft.done("flat")
+    quotes = drawdown.needed(account, draft.quotes, draft.now, "mark")
+    if isinstance(quotes, tuple):
+        reasons = tuple((str(failure.context.get("symbol")), failure.code.value) for failure in quotes)
+        if reasons != account.stale:
+            draft.happens(MarkToMarketFailed(pass_id=command.pass_id, failures=quotes))
+        return draft.done("failed", quotes)
+    draft.happens(drawdown.mark(account, quotes, draft.at, command.pass_id))
+    if not drawdown.is_breached(draft.account):
+        return draft.done("marked")
+    priced = drawdown.needed(account, draft.quotes, draft.now, "liquidate")
+    if isinstance(priced, tuple):
+        return draft.done("marked", priced)  # breached, but G7: not at prices too old to liquidate at
+    _liquidate(draft, priced, "max_drawdown", "max_drawdown", command.pass_id)
+    return draft.done("liquidated")
+
+
+def _liquidate(
+    draft: _Draft, quotes: dict[str, Quote], trigger: LiquidationTrigger, reason: str, pass_id: str | None
+) -> None:
+    account = draft.account
+    draft.happens(
+        LiquidationTriggered(
+            trigger=trigger,
+            reason=reason,
+            pass_id=pass_id,
+            equity=account.equity,
+            liquidation_equity=account.liquidation_equity,
+            drawdown=account.drawdown,
+        )
+    )
+    _close_all(draft, quotes, "liquidate")
+    draft.happens(AccountLiquidated(reason=reason))
+
+
+_VERBS: dict[type, Verb] = {
+    StartAccount: "start",
+    PauseAccount: "pause",
+    LockAccount: "lock",
+    ResumeAccount: "resume",
+    CompleteAccount: "complete",
+    LiquidateAccount: "liquidate",
+}
+
+
+def _lifecycle(draft: _Draft, command: Lifecycle) -> Decision:
+    account, verb = draft.account, _VERBS[type(command)]
+    target = TRANSITIONS[account.status].get(verb)
+    if target is None:
+        return Decision((), account, _refused(account, verb))
+    if target == account.status:
+        return draft.done()
+    match command:
+        case StartAccount():
+            draft.happens(AccountStarted())
+        case PauseAccount():
+            draft.happens(AccountPaused(reason=command.reason))
+        case LockAccount():
+            draft.happens(AccountLocked(reason=command.reason))
+        case ResumeAccount():
+            draft.happens(AccountResumed(reason=command.reason))
+        case CompleteAccount(settle="none"):
+            draft.happens(AccountCompleted(settle="none"))
+        case CompleteAccount() | LiquidateAccount():
+            return _end(draft, command)
+    return draft.done()
+
+
+def _end(draft: _Draft, command: CompleteAccount | LiquidateAccount) -> Decision:
+    account = draft.account
+    quotes = drawdown.needed(account, draft.quotes, draft.now, "liquidate")
+    if isinstance(quotes, tuple):
+        first = quotes[0]
+        detail = f"no usable quote for {first.context.get('symbol')}: open positions cannot be closed"
+        return Decision((), account, Refusal(first.code.value, detail, first.context, quotes))
+    if isinstance(command, LiquidateAccount):
+        _liquidate(draft, quotes, "requested", command.reason, None)
+    else:
+        _close_all(draft, quotes, "close")
+        draft.happens(AccountCompleted(settle="close"))
+    return draft.done()
+
+
+def _refused(account: Account, verb: Verb) -> Refusal:
+    if account.is_terminal:
+        return Refusal("account_terminal", f"account is {account.status} for good", {"status": account.status})
+    goal = _GOALS[verb]
+    detail = f"cannot {verb} an account that is {account.status}"
+    return Refusal("invalid_transition", detail, {"from": account.status, "to": goal})
+
+
+_GOALS: dict[Verb, str] = {
+    "start": "active",
+    "pause": "paused",
+    "lock": "locked",
+    "resume": "active",
+    "complete": "completed",
+    "liquidate": "liquidated",
+}

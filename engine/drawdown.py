@@ -1,0 +1,62 @@
+"""Drawdown: valuing a whole account at one price vector, and whether it must be liquidated (DESIGN section 5).
+
+Guarantee (G7): an account is marked at fresh quotes for every position or not at all, and liquidated only at
+quotes fresh enough to liquidate at.
+"""
+
+from datetime import datetime
+
+from engine import positions
+from engine.account import Account
+from engine.events import Mark, MarkedToMarket
+from engine.money import ZERO
+from engine.positions import Position
+from engine.quotes import Quote, Quotes, Use, usable
+from engine.rejections import Failure
+
+
+def needed(account: Account, quotes: Quotes, now: datetime, use: Use) -> dict[str, Quote] | tuple[Failure, ...]:
+    """A usable quote for every open position, or every reason why not, by symbol."""
+    age_ms_max = account.policy.quote_max_age_ms.of(use)
+    symbols = sorted({position.symbol for position in account.positions.values()})
+    found = {symbol: usable(quotes, symbol, now, age_ms_max) for symbol in symbols}
+    failures = tuple(each for each in found.values() if isinstance(each, Failure))
+    return failures or {symbol: each for symbol, each in found.items() if isinstance(each, Quote)}
+
+
+def in_order(account: Account) -> list[Position]:
+    """Open positions by (symbol, side): the order in which they are marked and closed."""
+    return [account.positions[key] for key in sorted(account.positions)]
+
+
+def mark(account: Account, quotes: dict[str, Quote], at: datetime, pass_id: str) -> MarkedToMarket:
+    """Every position at its quote's mid; `quotes` has one for each."""
+    marks, unrealized = [], ZERO
+    for position in in_order(account):
+        quote = quotes[position.symbol]
+        gain = positions.marked(position, mark_price=quote.mid, at=at).unrealized_pnl
+        unrealized += gain
+        marks.append(
+            Mark(
+                symbol=position.symbol,
+                side=position.side,
+                price=quote.mid,
+                unrealized_pnl=gain,
+                source=quote.source,
+                observed_at=quote.observed_at,
+            )
+        )
+    equity = account.cash + unrealized
+    return MarkedToMarket(
+        pass_id=pass_id,
+        marks=tuple(marks),
+        cash=account.cash,
+        equity=equity,
+        unrealized_pnl=unrealized,
+        high_watermark=max(account.high_watermark, equity),
+    )
+
+
+def is_breached(account: Account) -> bool:
+    """Equity at or below starting * (1 - max drawdown)."""
+    return account.equity <= account.liquidation_equity

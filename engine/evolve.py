@@ -1,0 +1,142 @@
+"""evolve(account, event) -> account: what an event means for the state. The only writer of state.
+
+Reads nothing but its arguments and rounds nothing: figures were made by `decide`. Where an event restates a
+figure that the state also carries, the two are compared (asserted twice: where made and where read).
+"""
+
+from datetime import datetime
+from typing import Any
+
+from msgspec.structs import replace
+
+from engine.account import Account
+from engine.events import (
+    AccountCompleted,
+    AccountCreated,
+    AccountLiquidated,
+    AccountLocked,
+    AccountPaused,
+    AccountRecomputed,
+    AccountResumed,
+    AccountStarted,
+    ActionRejected,
+    Event,
+    FillBooked,
+    FillVoided,
+    LiquidationTriggered,
+    MarkedToMarket,
+    MarkToMarketFailed,
+    OrderValidated,
+    PositionChanged,
+)
+from engine.invariants import check, invariant
+from engine.money import ZERO
+from engine.positions import Position, PositionKey, marked
+
+
+def begin(event: AccountCreated, *, account_id: str, at: datetime) -> Account:
+    """The account after its first event."""
+    opening = event.opening
+    return Account(
+        id=account_id,
+        seq=1,
+        status="pending",
+        opening=opening,
+        created_at=at,
+        last_at=at,
+        cash=opening.starting_balance,
+        high_watermark=opening.starting_balance,
+    )
+
+
+def evolve(account: Account, event: Event, at: datetime) -> Account:
+    """The account after `event`, its next in the ledger, which occurred `at`; raises `InvariantBroken`."""
+    invariant(at >= account.last_at, f"event {account.seq + 1} of {account.id} lies before the one it follows")
+    after = replace(account, seq=account.seq + 1, last_at=at, **_changes(account, event, at))
+    check(after)
+    if isinstance(event, PositionChanged | MarkedToMarket):
+        invariant(after.cash == event.cash and after.equity == event.equity, f"{event.TYPE} restates another balance")
+    return after
+
+
+def _changes(account: Account, event: Event, at: datetime) -> dict[str, Any]:
+    counters = account.counters
+    match event:
+        case FillBooked():
+            return {
+                "cash": account.cash + event.realized_pnl - event.fee,
+                "realized_pnl": account.realized_pnl + event.realized_pnl,
+                "fees_paid": account.fees_paid + event.fee,
+                "counters": replace(counters, fills=counters.fills + 1),
+            }
+        case OrderValidated():
+            taken = 1 if event.action is not None else 0
+            return {
+                "counters": replace(
+                    counters,
+                    orders=counters.orders + 1,
+                    actions=counters.actions + taken,
+                    executed=counters.executed + taken,
+                )
+            }
+        case PositionChanged():
+            positions = _with(account, event.position)
+            return {
+                "positions": positions,
+                "high_watermark": event.high_watermark,
+                "stale": account.stale if positions else (),
+            }
+        case MarkedToMarket():
+            return {
+                "positions": _revalued(account, event, at),
+                "high_watermark": event.high_watermark,
+                "stale": (),
+                "counters": replace(counters, marks=counters.marks + 1),
+            }
+        case MarkToMarketFailed():
+            return {"stale": tuple((str(f.context.get("symbol")), f.code.value) for f in event.failures)}
+        case ActionRejected():
+            return {"counters": replace(counters, actions=counters.actions + 1, rejected=counters.rejected + 1)}
+        case AccountStarted():
+            return {"status": "active", "started_at": at}
+        case AccountPaused():
+            return {"status": "paused"}
+        case AccountResumed():
+            return {"status": "active"}
+        case AccountLocked():
+            return {"status": "locked"}
+        case AccountCompleted():
+            return {"status": "completed", "ended_at": at, "end_reason": event.reason}
+        case AccountLiquidated():
+            return {"status": "liquidated", "ended_at": at, "end_reason": event.reason}
+        case FillVoided():
+            return {
+                "positions": {position.key: position for position in event.positions},
+                "cash": event.cash,
+                "realized_pnl": event.realized_pnl,
+                "fees_paid": event.fees_paid,
+                "high_watermark": event.high_watermark,
+            }
+        case LiquidationTriggered() | AccountRecomputed():
+            return {}
+    raise AssertionError(f"no meaning for {type(event).__name__}")
+
+
+def _with(account: Account, position: Position) -> dict[PositionKey, Position]:
+    positions = dict(account.positions)
+    if position.quantity > ZERO:
+        positions[position.key] = position
+    else:
+        del positions[position.key]
+    return positions
+
+
+def _revalued(account: Account, event: MarkedToMarket, at: datetime) -> dict[PositionKey, Position]:
+    invariant(
+        {(mark.symbol, mark.side) for mark in event.marks} == account.positions.keys(),
+        f"a mark of {account.id} leaves a position out",
+    )
+    return {
+        (mark.symbol, mark.side): marked(account.positions[mark.symbol, mark.side], mark_price=mark.price, at=at)
+        for mark in event.marks
+    }

@@ -1,0 +1,465 @@
+"""Views: what the outside sees of accounts, derived from state and events and from nothing else.
+
+The wire objects of API.md and the rows of the tables are both made here, so replaying a ledger yields the very
+rows that live trading wrote (G5). Field order is the wire's; names become camelCase when encoded.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+from engine.account import Account, Counters, Status
+from engine.commands import Action, Mode
+from engine.events import ActionRejected, Event, FillBooked, Intent, OrderValidated, PositionChanged
+from engine.exposure import Room, valued
+from engine.fills import fill_price
+from engine.money import EXACT, ONE, ZERO, round8
+from engine.policy import LONG, SHORT, Policy, Side
+from engine.positions import Position
+from engine.quotes import Quote, Quotes, age_ms, usable
+from engine.rejections import Failure, GateCode
+
+ActionStatus = Literal["executed", "rejected"]
+
+
+class View(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """A wire object."""
+
+
+class AccountView(View, frozen=True, kw_only=True):
+    id: str
+    status: Status
+    owner_id: str
+    clone_id: str
+    parent_account_id: str | None
+    race_id: str | None
+    mode: Mode
+    currency: str
+    starting_balance: Decimal
+    policy: Policy
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    end_reason: str | None
+    account_seq: int
+
+
+class BalanceView(View, frozen=True, kw_only=True):
+    cash: Decimal
+    equity: Decimal
+    realized_pnl: Decimal
+    unrealized_pnl: Decimal
+    fees_paid: Decimal
+    adjustments: Decimal
+    margin_used: Decimal
+    free_margin: Decimal
+    high_watermark: Decimal
+    drawdown: Decimal
+    liquidation_equity: Decimal
+
+
+class PositionView(View, frozen=True, kw_only=True):
+    symbol: str
+    side: Side
+    status: Literal["open", "closed"]
+    quantity: Decimal
+    avg_entry_price: Decimal
+    entry_notional: Decimal
+    leverage: Decimal
+    margin_used: Decimal
+    mark_price: Decimal
+    marked_at: datetime
+    unrealized_pnl: Decimal
+    realized_pnl: Decimal
+    fees: Decimal
+    opened_at: datetime
+    closed_at: datetime | None
+
+
+class OrderView(View, frozen=True, kw_only=True):
+    id: str
+    account_id: str
+    prop_action_id: str | None
+    symbol: str
+    side: Side
+    intent: Intent
+    quantity: Decimal
+    leverage: Decimal
+    status: Literal["filled", "voided"]
+    created_at: datetime
+    account_seq: int
+
+
+class FillView(View, frozen=True, kw_only=True):
+    id: str
+    order_id: str
+    account_id: str
+    symbol: str
+    side: Side
+    intent: Intent
+    quantity: Decimal
+    price: Decimal
+    notional: Decimal
+    fee: Decimal
+    realized_pnl: Decimal
+    quote: Quote
+    status: Literal["booked", "voided"]
+    filled_at: datetime
+    account_seq: int
+
+
+class ActionResult(View, frozen=True, kw_only=True):
+    """The one true outcome of an action key; `replayed` is False as stored and True in a repeated answer."""
+
+    decision_action_id: str
+    prop_action_id: str
+    status: ActionStatus
+    replayed: bool
+    code: GateCode | None
+    failures: tuple[Failure, ...]
+    max_quantity: Decimal | None
+    order: OrderView | None
+    fill: FillView | None
+    position: PositionView | None
+
+
+ActionKey = tuple[str, str]
+"""(decisionRunId, decisionActionId): judged once for ever in an account."""
+
+
+class Receipt(View, frozen=True, kw_only=True):
+    """A remembered outcome: what was asked under a key, what became of it, and by which event."""
+
+    decision_run_id: str
+    action: Action
+    result: ActionResult
+    seq: int
+    decided_at: datetime
+
+    @property
+    def key(self) -> ActionKey:
+        return self.decision_run_id, self.action.decision_action_id
+
+
+class PositionRow(View, frozen=True, kw_only=True):
+    """A position episode as the tables keep it; `opened_seq` tells the episodes of a (symbol, side) apart."""
+
+    opened_seq: int
+    mark_notional: Decimal
+    view: PositionView
+
+
+class Changes(msgspec.Struct, frozen=True):
+    """What one run of events adds to the tables; of a position only its last state."""
+
+    orders: tuple[OrderView, ...]
+    fills: tuple[FillView, ...]
+    positions: tuple[PositionRow, ...]
+    receipts: tuple[Receipt, ...]
+
+
+class PlacedEvent(msgspec.Struct, frozen=True):
+    """An event with its place and time."""
+
+    seq: int
+    at: datetime
+    event: Event
+
+
+def account_view(account: Account) -> AccountView:
+    opening = account.opening
+    return AccountView(
+        id=account.id,
+        status=account.status,
+        owner_id=opening.owner_id,
+        clone_id=opening.clone_id,
+        parent_account_id=opening.parent_account_id,
+        race_id=opening.race_id,
+        mode=opening.mode,
+        currency=opening.currency,
+        starting_balance=opening.starting_balance,
+        policy=opening.policy,
+        created_at=account.created_at,
+        started_at=account.started_at,
+        ended_at=account.ended_at,
+        end_reason=account.end_reason,
+        account_seq=account.seq,
+    )
+
+
+def balance_view(account: Account) -> BalanceView:
+    equity, margin_used = account.equity, account.margin_used
+    return BalanceView(
+        cash=account.cash,
+        equity=equity,
+        realized_pnl=account.realized_pnl,
+        unrealized_pnl=equity - account.cash,
+        fees_paid=account.fees_paid,
+        adjustments=account.adjustments,
+        margin_used=margin_used,
+        free_margin=equity - margin_used,
+        high_watermark=account.high_watermark,
+        drawdown=account.drawdown,
+        liquidation_equity=account.liquidation_equity,
+    )
+
+
+def position_view(position: Position) -> PositionView:
+    return PositionView(
+        symbol=position.symbol,
+        side=position.side,
+        status="open" if position.closed_at is None else "closed",
+        quantity=position.quantity,
+        avg_entry_price=position.avg_entry_price,
+        entry_notional=position.entry_notional,
+        leverage=position.leverage,
+        margin_used=position.margin_used,
+        mark_price=position.mark_price,
+        marked_at=position.marked_at,
+        unrealized_pnl=position.unrealized_pnl,
+        realized_pnl=position.realized_pnl,
+        fees=position.fees,
+        opened_at=position.opened_at,
+        closed_at=position.closed_at,
+    )
+
+
+def position_row(position: Position) -> PositionRow:
+    return PositionRow(
+        opened_seq=position.opened_seq, mark_notional=position.mark_notional, view=position_view(position)
+    )
+
+
+def open_positions(account: Account) -> tuple[PositionView, ...]:
+    """By symbol, then side."""
+    return tuple(position_view(account.positions[key]) for key in sorted(account.positions))
+
+
+def changes(account_id: str, events: Iterable[PlacedEvent]) -> Changes:
+    """Fold whole decisions into rows: an order, its fill and its position always come together."""
+    orders: list[OrderView] = []
+    fills: list[FillView] = []
+    positions: dict[int, PositionRow] = {}
+    receipts: list[Receipt] = []
+    asked: OrderValidated | None = None
+    for placed in events:
+        match placed.event:
+            case OrderValidated() as order:
+                asked = order
+                orders.append(_order(account_id, placed, order))
+            case FillBooked() as fill:
+                fills.append(_fill(account_id, placed, fill))
+            case PositionChanged(position=position):
+                positions[position.opened_seq] = position_row(position)
+                if asked is not None and asked.action is not None:
+                    receipts.append(_executed(asked, orders[-1], fills[-1], positions[position.opened_seq], placed))
+                asked = None
+            case ActionRejected() as rejected:
+                receipts.append(_rejected(rejected, placed))
+            case _:
+                pass
+    return Changes(tuple(orders), tuple(fills), tuple(positions.values()), tuple(receipts))
+
+
+def _order(account_id: str, placed: PlacedEvent, order: OrderValidated) -> OrderView:
+    return OrderView(
+        id=order.order_id,
+        account_id=account_id,
+        prop_action_id=order.prop_action_id,
+        symbol=order.symbol,
+        side=order.side,
+        intent=order.intent,
+        quantity=order.quantity,
+        leverage=order.leverage,
+        status="filled",
+        created_at=placed.at,
+        account_seq=placed.seq,
+    )
+
+
+def _fill(account_id: str, placed: PlacedEvent, fill: FillBooked) -> FillView:
+    return FillView(
+        id=fill.fill_id,
+        order_id=fill.order_id,
+        account_id=account_id,
+        symbol=fill.symbol,
+        side=fill.side,
+        intent=fill.intent,
+        quantity=fill.quantity,
+        price=fill.price,
+        notional=fill.notional,
+        fee=fill.fee,
+        realized_pnl=fill.realized_pnl,
+        quote=fill.quote,
+        status="booked",
+        filled_at=placed.at,
+        account_seq=placed.seq,
+    )
+
+
+def _executed(
+    asked: OrderValidated, order: OrderView, fill: FillView, position: PositionRow, placed: PlacedEvent
+) -> Receipt:
+    if asked.action is None or asked.prop_action_id is None or asked.decision_run_id is None:
+        raise AssertionError(f"order {asked.order_id} of an action names none")
+    result = ActionResult(
+        decision_action_id=asked.action.decision_action_id,
+        prop_action_id=asked.prop_action_id,
+        status="executed",
+        replayed=False,
+        code=None,
+        failures=(),
+        max_quantity=None,
+        order=order,
+        fill=fill,
+        position=position.view,
+    )
+    return Receipt(
+        decision_run_id=asked.decision_run_id,
+        action=asked.action,
+        result=result,
+        seq=placed.seq,
+        decided_at=placed.at,
+    )
+
+
+def _rejected(rejected: ActionRejected, placed: PlacedEvent) -> Receipt:
+    result = ActionResult(
+        decision_action_id=rejected.action.decision_action_id,
+        prop_action_id=rejected.prop_action_id,
+        status="rejected",
+        replayed=False,
+        code=rejected.code,
+        failures=rejected.failures,
+        max_quantity=rejected.max_quantity,
+        order=None,
+        fill=None,
+        position=None,
+    )
+    return Receipt(
+        decision_run_id=rejected.decision_run_id,
+        action=rejected.action,
+        result=result,
+        seq=placed.seq,
+        decided_at=placed.at,
+    )
+
+
+class SnapshotView(View, frozen=True, kw_only=True):
+    """One account at `account_seq`. Ages are for the gateway to add: they need a clock."""
+
+    account: AccountView
+    account_seq: int
+    balance: BalanceView
+    positions: tuple[PositionView, ...]
+    counters: Counters
+    valuation: Literal["full", "stale"]
+
+
+def snapshot_view(account: Account) -> SnapshotView:
+    return SnapshotView(
+        account=account_view(account),
+        account_seq=account.seq,
+        balance=balance_view(account),
+        positions=open_positions(account),
+        counters=account.counters,
+        valuation="stale" if account.stale else "full",
+    )
+
+
+class Capacity(View, frozen=True, kw_only=True):
+    """The largest quantity an `open` of this side would get through gates 11, 13, 14 and 15 now; null where none."""
+
+    side: Side
+    max_quantity: Decimal | None
+    price: Decimal | None
+    blocked_by: GateCode | None
+
+
+class SymbolContext(View, frozen=True, kw_only=True):
+    """A symbol as an agent may trade it now."""
+
+    symbol: str
+    quote: Quote | None
+    age_ms: int | None
+    fresh: bool
+    capacity: tuple[Capacity, ...]
+
+
+class LiquidationDistance(View, frozen=True, kw_only=True):
+    """How far equity is from where a mark liquidates; `per_cent` of equity, 0 where there is none left."""
+
+    liquidation_equity: Decimal
+    money: Decimal
+    per_cent: Decimal
+
+
+class DecisionContextView(View, frozen=True, kw_only=True):
+    """What an agent needs before it decides."""
+
+    snapshot: SnapshotView
+    policy: Policy
+    symbols: tuple[SymbolContext, ...]
+    liquidation_distance: LiquidationDistance
+
+
+def decision_context(account: Account, quotes: Quotes, now: datetime) -> DecisionContextView:
+    """Snapshot, policy, quotes with ages, room per symbol and side, distance to liquidation."""
+    policy = account.policy
+    symbols = set(quotes) | {position.symbol for position in account.positions.values()}
+    if policy.allowed_assets is not None:
+        symbols &= set(policy.allowed_assets)
+    distance = account.equity - account.liquidation_equity
+    share = ZERO if account.equity <= 0 else round8(EXACT.multiply(EXACT.divide(distance, account.equity), 100 * ONE))
+    return DecisionContextView(
+        snapshot=snapshot_view(account),
+        policy=policy,
+        symbols=tuple(_symbol_context(account, symbol, quotes, now) for symbol in sorted(symbols)),
+        liquidation_distance=LiquidationDistance(
+            liquidation_equity=account.liquidation_equity, money=distance, per_cent=share
+        ),
+    )
+
+
+def _symbol_context(account: Account, symbol: str, quotes: Quotes, now: datetime) -> SymbolContext:
+    found = usable(quotes, symbol, now, account.policy.quote_max_age_ms.trade)
+    quote = found if isinstance(found, Quote) else None
+    shown = quotes.get(symbol)
+    sides: tuple[Side, ...] = (LONG, SHORT)
+    return SymbolContext(
+        symbol=symbol,
+        quote=quote,
+        age_ms=age_ms(shown, now) if shown else None,
+        fresh=quote is not None,
+        capacity=tuple(_capacity(account, symbol, side, found, quotes, now) for side in sides),
+    )
+
+
+def _capacity(
+    account: Account, symbol: str, side: Side, found: Quote | Failure, quotes: Quotes, now: datetime
+) -> Capacity:
+    policy = account.policy
+    blocked = None
+    if account.status != "active":
+        blocked = GateCode.ACCOUNT_NOT_ACTIVE
+    elif side not in policy.allowed_directions:
+        blocked = GateCode.DIRECTION_NOT_ALLOWED
+    elif isinstance(found, Failure):
+        blocked = found.code
+    elif (symbol, side) not in account.positions and len(account.positions) >= policy.max_open_positions:
+        blocked = GateCode.MAX_OPEN_POSITIONS_EXCEEDED
+    if blocked is not None or isinstance(found, Failure):
+        return Capacity(side=side, max_quantity=None, price=None, blocked_by=blocked)
+    price = fill_price(found, policy, side=side, intent="open")
+    valuation = valued(account, quotes, now)
+    room = Room(
+        policy=policy,
+        valuation=valuation,
+        held_notional=valuation.notionals.get((symbol, side), ZERO),
+        price=price,
+        leverage=policy.max_leverage,
+    )
+    return Capacity(side=side, max_quantity=room.quantity_max(), price=price, blocked_by=None)
