@@ -1,0 +1,1 @@
+"""Ray: where accounts live while the cluster runs. The only package that imports ray."""
