@@ -218,20 +218,22 @@ class EmbeddedPostgres:
         """Take over a server that still runs on this cluster; clear away the trace of one that does not."""
         pid = self._running_pid()
         if pid is None:
-            self._disown_stranger()
+            self._clear_traces()
             return False
         self._await_ready(pid)
         return True
 
-    def _disown_stranger(self) -> None:
-        """Correct a ``postmaster.pid`` whose process number now belongs to another program, or to a zombie.
+    def _clear_traces(self) -> None:
+        """Correct lock files whose process number now belongs to another program, or to a zombie.
 
-        The server would take it for its predecessor and refuse to start. The other lines stay: by them it finds
-        backends that outlived a killed predecessor, and waits for them.
+        The server would take it for its predecessor and refuse to start. The other lines of ``postmaster.pid`` stay:
+        by them it finds backends that outlived a killed predecessor, and waits for them.
         """
         lines = self._pid_file()
         if lines and lines[0].isdigit() and psutil.pid_exists(int(lines[0])):
             (self.cluster / "postmaster.pid").write_text("\n".join([IMPOSSIBLE_PID, *lines[1:]]) + "\n")
+        for path in self.cluster.glob(".s.PGSQL.*"):  # the socket and its lock
+            path.unlink()
 
     def _launch(self) -> None:
         """Start the server, on the remembered port if it is free."""
