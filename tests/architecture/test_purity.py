@@ -1,7 +1,9 @@
 """The lint that keeps the world out of the engine bites, and lets the shells be."""
 
+import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -48,3 +50,24 @@ def test_shells_may(file: str):
 
 def test_engine_may_construct_times():
     assert not banned("import datetime\n\ndatetime.datetime.fromisoformat('2026-01-01T00:00:00Z')", "engine/decide.py")
+
+
+ALLOWED = {*sys.stdlib_module_names, "engine", "msgspec"}
+SIMULATION_MAY_ALSO = {"numba", "numpy"}  # the compiled kernel
+ENGINE = sorted((ROOT / "engine").rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", ENGINE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_engine_is_standard_library_and_msgspec(path: Path):
+    imported = {name.partition(".")[0] for name in imports(path)}
+    allowed = ALLOWED | (SIMULATION_MAY_ALSO if "simulation" in path.parts else set())
+    assert imported <= allowed
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
