@@ -32,11 +32,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import LiteralString, Self
 
-import psutil
 import psycopg
 from psycopg import sql
 
-from persistence import unprivileged
+from persistence import postmaster, unprivileged
 
 ROLE = "prop"
 DATABASE = "prop"
@@ -45,7 +44,6 @@ START_SECONDS_MAX = 300  # crash recovery replays the write-ahead log first
 STOP_SECONDS_MAX = 60
 ORPHANS_SECONDS_MAX = 30  # backends of a killed server notice within moments and let go of its memory
 LOG_BYTES_MAX = 16 * 1024 * 1024
-IMPOSSIBLE_PID = str(2**22)  # the kernel numbers processes below this
 SOCKET_PATH_BYTES_MAX = 100  # the kernel allows 107
 
 RELIED_ON = {
@@ -118,11 +116,11 @@ class EmbeddedPostgres:
         if self.pid is None:
             return
         with self._locked():
-            if self._running_pid() == self.pid:
+            if postmaster.running_pid(self.cluster) == self.pid:
                 done = self._run(
                     "pg_ctl", "stop", "-m", "fast", "-w", "-t", str(STOP_SECONDS_MAX), "-D", str(self.cluster)
                 )
-                if done.returncode != 0 and self._running_pid() == self.pid:
+                if done.returncode != 0 and postmaster.running_pid(self.cluster) == self.pid:
                     raise EmbeddedPostgresError(f"PostgreSQL (pid {self.pid}) did not stop: {done.stderr.strip()}")
             self.pid = None
 
@@ -216,24 +214,12 @@ class EmbeddedPostgres:
 
     def _adopt(self) -> bool:
         """Take over a server that still runs on this cluster; clear away the trace of one that does not."""
-        pid = self._running_pid()
+        pid = postmaster.running_pid(self.cluster)
         if pid is None:
-            self._clear_traces()
+            postmaster.clear_traces(self.cluster)
             return False
         self._await_ready(pid)
         return True
-
-    def _clear_traces(self) -> None:
-        """Correct lock files whose process number now belongs to another program, or to a zombie.
-
-        The server would take it for its predecessor and refuse to start. The other lines of ``postmaster.pid`` stay:
-        by them it finds backends that outlived a killed predecessor, and waits for them.
-        """
-        lines = self._pid_file()
-        if lines and lines[0].isdigit() and psutil.pid_exists(int(lines[0])):
-            (self.cluster / "postmaster.pid").write_text("\n".join([IMPOSSIBLE_PID, *lines[1:]]) + "\n")
-        for path in self.cluster.glob(".s.PGSQL.*"):  # the socket and its lock
-            path.unlink()
 
     def _launch(self) -> None:
         """Start the server, on the remembered port if it is free."""
@@ -256,7 +242,7 @@ class EmbeddedPostgres:
                 raise EmbeddedPostgresError(f"PostgreSQL did not start: {said or done.stderr.strip()}")
             time.sleep(0.2)
         (self.folder / "port").write_text(f"{port}\n")
-        pid = self._running_pid()
+        pid = postmaster.running_pid(self.cluster)
         if pid is None:
             raise EmbeddedPostgresError(f"PostgreSQL started and was gone again: see {self.log}")
         self._await_ready(pid)
@@ -264,10 +250,10 @@ class EmbeddedPostgres:
     def _await_ready(self, pid: int) -> None:
         """Wait until the server answers, and make sure that it is this cluster's."""
         give_up, refusal = time.monotonic() + START_SECONDS_MAX, "it has not opened its port"
-        while self._running_pid() == pid and time.monotonic() < give_up:
-            lines = self._pid_file()
-            if len(lines) >= 4 and lines[3].isdigit():
-                self.pid, self.port = pid, int(lines[3])
+        while postmaster.running_pid(self.cluster) == pid and time.monotonic() < give_up:
+            port = postmaster.port(self.cluster)
+            if port is not None:
+                self.pid, self.port = pid, port
                 try:
                     found = self._data_directory()
                 except psycopg.OperationalError as error:  # still recovering
@@ -283,24 +269,6 @@ class EmbeddedPostgres:
         with psycopg.connect(self.url_of("postgres"), connect_timeout=5) as connection:
             (path,) = connection.execute("SHOW data_directory").fetchone() or ("",)
             return Path(path)
-
-    def _running_pid(self) -> int | None:
-        """The process that ``postmaster.pid`` names, if it lives and is a server of this cluster."""
-        lines = self._pid_file()
-        if not lines or not lines[0].isdigit():
-            return None
-        try:
-            process = psutil.Process(int(lines[0]))
-            ours = process.name().startswith("postgres") and str(self.cluster) in process.cmdline()
-        except psutil.Error:  # gone, or a zombie
-            return None
-        return process.pid if ours else None
-
-    def _pid_file(self) -> list[str]:
-        try:
-            return [line.strip() for line in (self.cluster / "postmaster.pid").read_text().splitlines()]
-        except FileNotFoundError:
-            return []
 
     # ------------------------------------------------------------ parts
 
