@@ -13,11 +13,11 @@ The sections, with every setting's unit and reason, are in :mod:`configs.section
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, PrivateAttr, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
@@ -215,8 +215,8 @@ def _value(settings: Settings, key: str) -> object:
 def _without_password(value: object) -> object:
     if not isinstance(value, str) or "://" not in value:
         return value
-    parts = urlsplit(value)
-    return value.replace(f":{parts.password}@", ":***@", 1) if parts.password else value
+    value = re.sub(r"(?<=[?&]password=)[^&]*", "***", value)
+    return re.sub(r"(://[^:/@]*:)[^/?#]*@", r"\1***@", value, count=1)
 
 
 def _complaints(error: ValidationError, sources: Mapping[str, str]) -> Iterator[str]:

@@ -110,6 +110,19 @@ def test_provenance_names_the_source_and_hides_passwords(config_file: Path):
 
 
 @pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://desk:p@ss:word@db/prop", "postgresql://desk:***@db/prop"),
+        ("postgresql://db/prop?password=hunter2&user=desk", "postgresql://db/prop?password=***&user=desk"),
+        ("postgresql://desk@db:5432/prop", "postgresql://desk@db:5432/prop"),
+    ],
+)
+def test_passwords_are_hidden_wherever_they_stand(url: str, shown: str):
+    settings = load_settings(environ={"PROP_DATABASE_URL": url})
+    assert {origin.key: origin.value for origin in settings.provenance()}["database.url"] == shown
+
+
+@pytest.mark.parametrize(
     ("text", "nearest"),
     [
         ("[gateway]\nprot = 1\n", "gateway.port"),
