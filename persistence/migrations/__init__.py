@@ -1,0 +1,1 @@
+"""Schema migrations: Alembic without an ini file, run by `persistence.migrations.run`."""
