@@ -15,7 +15,7 @@ from psycopg.rows import tuple_row
 from psycopg.sql import SQL, Composed
 
 from engine.quotes import Quote, observed
-from persistence.reading import UNREACHABLE, Pool, reading_pool, rows, unavailable
+from persistence.pools import UNREACHABLE, Pool, connection_pool, rows, unavailable
 
 CONNECTIONS_MAX: Final = 2
 NEVER: Final = datetime.min.replace(tzinfo=UTC)
@@ -72,7 +72,11 @@ class QuoteReader:
 
     def __init__(self, database: Pool | str, *, query: str | None = None) -> None:
         self._is_own = isinstance(database, str)
-        self._pool = reading_pool(database, connections_max=CONNECTIONS_MAX) if isinstance(database, str) else database
+        self._pool = (
+            connection_pool(database, connections_max=CONNECTIONS_MAX, read_only=True)
+            if isinstance(database, str)
+            else database
+        )
         self._query = (query or LATEST).strip().rstrip(";")
 
     async def open(self) -> None:
