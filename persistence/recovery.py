@@ -129,7 +129,7 @@ async def by_account(ledger: AsyncIterator[RecordedEvent]) -> AsyncIterator[tupl
         yield account_id, tail
 
 
-class _Decoding:
+class Decoding:
     """Decodes the rows of one account, and remembers which seq it was at when the replay broke."""
 
     def __init__(self, after: int, tail: Iterable[RecordedEvent]) -> None:
@@ -154,7 +154,7 @@ def _rebuilt(
     """The book that the tail makes of the snapshot, or of nothing; all of it is durable."""
     if snapshot is None and not tail:
         return BrokenLedger(account_id, 1, "the ledger is empty")
-    decoding = _Decoding(snapshot.seq if snapshot is not None else 0, tail)
+    decoding = Decoding(snapshot.seq if snapshot is not None else 0, tail)
     try:
         if snapshot is not None:
             kept = snapshot.state.account

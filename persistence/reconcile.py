@@ -1,0 +1,238 @@
+"""Reconcile: replay every ledger from its first event and hold everything else that is known of the account to it.
+
+The heart of `prop verify` (G5, G10). Reads one consistent picture (a REPEATABLE READ, read-only transaction) and
+changes nothing; memory is bounded by one account, however many there are. What is compared: hash chain, contiguity and
+epochs of the ledger; every column of every derived table, row by row; every kept snapshot with the state at its seq;
+and, where asked, the live account. A fault in one account never hides another (G8).
+"""
+
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from itertools import islice, pairwise
+from typing import Any, Final
+
+import msgspec
+import psycopg
+from psycopg import AsyncConnection, IsolationLevel
+
+from engine.book import BookState, replayed
+from engine.events import RecordedEvent
+from engine.receipts import digest
+from engine.views import PlacedEvent, View, changes
+from persistence import snapshots
+from persistence.account_stream import Stored, accounts, events_between
+from persistence.drift import (
+    ROW,
+    Drift,
+    Row,
+    by_key,
+    compared,
+    compared_live,
+    derived,
+    key_of,
+    whole_row,
+)
+from persistence.pools import UNREACHABLE, unavailable
+from persistence.recovery import Decoding
+from persistence.snapshots import PackedSnapshot
+
+DRIFT_MAX: Final = 10_000
+"""Drifts kept in a report; further ones are only counted."""
+CONNECT_SECONDS_MAX: Final = 5
+
+LEDGER: Final = "prop_ledger_events"
+SNAPSHOTS: Final = "prop_account_snapshots"
+BALANCES: Final = "prop_account_balances"
+
+Live = Callable[[str], Awaitable[tuple[int, Mapping[str, Any]] | None]]
+"""The live view of an account: its seq and its snapshot as the wire shows it; None where the account is not hosted."""
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far a verification has come; told after each account."""
+
+    account_id: str
+    accounts: int
+    events: int
+    drifts: int
+
+
+class Report(View, frozen=True, kw_only=True):
+    """What a verification found. `drift` holds the first `DRIFT_MAX` of all `drifts`."""
+
+    accounts: int
+    events: int
+    drifts: int
+    drift: tuple[Drift, ...]
+    live_checked: int
+
+    @property
+    def is_clean(self) -> bool:
+        return self.drifts == 0
+
+
+async def verify(
+    database_url: str,
+    *,
+    account_ids: Sequence[str] | None = None,
+    live: Live | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Report:
+    """Verify every account, or those of `account_ids` (UUIDs); raises `StoreUnavailable`."""
+    drift: list[Drift] = []
+    count = events = drifts = live_checked = 0
+    try:
+        async with await _connected(database_url) as connection, await _connected(database_url) as later:
+            await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
+            async with connection.transaction(), contextlib.aclosing(accounts(connection, account_ids)) as stream:
+                async for stored in stream:
+                    seen = None if live is None else await _asked(live, stored, later)
+                    found = list(_drifts(stored, seen))
+                    drift += found[: DRIFT_MAX - len(drift)]
+                    count, events, drifts = count + 1, events + len(stored.ledger), drifts + len(found)
+                    live_checked += seen is not None
+                    if on_progress is not None:
+                        on_progress(Progress(stored.account_id, count, events, drifts))
+    except UNREACHABLE as error:
+        raise unavailable(error) from error
+    return Report(accounts=count, events=events, drifts=drifts, drift=tuple(drift), live_checked=live_checked)
+
+
+async def _connected(database_url: str) -> AsyncConnection[Any]:
+    """Cannot write, and may take as long as it takes."""
+    options = "-c default_transaction_read_only=on -c timezone=UTC -c application_name=prop-verify"
+    unhurried = "-c statement_timeout=0 -c idle_in_transaction_session_timeout=0"
+    return await psycopg.AsyncConnection.connect(
+        database_url, autocommit=True, options=f"{options} {unhurried}", connect_timeout=CONNECT_SECONDS_MAX
+    )
+
+
+# ------------------------------------------------------------ one account
+
+
+class _Seen(msgspec.Struct, frozen=True):
+    """A live view, with the events that it may reflect beyond the picture."""
+
+    seq: int
+    snapshot: Mapping[str, Any]
+    later: list[RecordedEvent]
+
+
+async def _asked(live: Live, stored: Stored, connection: AsyncConnection[Any]) -> _Seen | None:
+    answer = await live(stored.account_id)
+    if answer is None:
+        return None
+    seq, snapshot = answer
+    last = stored.ledger[-1].seq if stored.ledger else 0
+    return _Seen(seq, snapshot, await events_between(connection, stored.account_id, after=last, to=seq))
+
+
+def _drifts(stored: Stored, seen: _Seen | None) -> Iterator[Drift]:
+    account_id, ledger = stored.account_id, stored.ledger
+    if not ledger:
+        for table, found in stored.rows.items():
+            yield from (whole_row(account_id, table, key_of(table, row), in_ledger=False) for row in found)
+        return
+    yield from _falling_epochs(stored)
+    kept = stored.rows[SNAPSHOTS]
+    stops = {len(ledger), *(_seq(row) for row in kept), *((seen.seq,) if seen else ())}
+    replay = _replayed(account_id, [*ledger, *(seen.later if seen else ())], stops)
+    if isinstance(replay, Drift):
+        yield replay
+        return
+    end = replay.states[len(ledger)]
+    made = changes(account_id, replay.placed[: len(ledger)])
+    for table, rows in derived(end.account, end.head, made).items():
+        yield from compared(account_id, table, rows, by_key(table, stored.rows[table]))
+    answered = [(receipt.seq, digest(receipt.key)) for receipt in made.receipts]
+    for row in kept:
+        if _seq(row) > len(ledger):
+            yield whole_row(account_id, SNAPSHOTS, key_of(SNAPSHOTS, row), in_ledger=False)
+        else:
+            seen_keys = frozenset(key for seq, key in answered if seq <= _seq(row))
+            yield from _snapshot(row, msgspec.structs.replace(replay.states[_seq(row)], seen=seen_keys))
+    if seen is not None:
+        yield from _live(account_id, seen, replay.states.get(seen.seq))
+
+
+class _Replay(msgspec.Struct, frozen=True):
+    """A whole ledger replayed: its events in place, and the book's state at each seq that was asked for."""
+
+    placed: list[PlacedEvent]
+    states: dict[int, BookState]
+
+
+def _replayed(account_id: str, ledger: list[RecordedEvent], stops: set[int]) -> _Replay | Drift:
+    """Replay through the engine's own book, in stretches from stop to stop, at each of which its state is kept.
+
+    The drift names the first row that does not hold: nothing can be derived from such a ledger.
+    """
+    decoding = Decoding(0, ledger)
+    events = iter(decoding)
+    edges = sorted({stop for stop in stops if 0 < stop < len(ledger)} | {len(ledger)})
+    try:
+        book, placed = replayed(islice(events, edges[0]), receipts_in_memory_max=0)
+        states = {edges[0]: book.state}
+        for before, after in pairwise(edges):
+            placed += book.replay(islice(events, after - before))
+            states[after] = book.state
+    except Exception as error:  # whatever a row does to the replay, it says that the row is not what was recorded
+        return _figure(account_id, LEDGER, decoding.seq, ROW, None, str(error) or type(error).__name__)
+    return _Replay(placed, states)
+
+
+def _falling_epochs(stored: Stored) -> Iterator[Drift]:
+    """Along the ledger, and from its last event to the head row, an epoch only ever rises (G4)."""
+    for before, after in pairwise(stored.ledger):
+        if after.epoch < before.epoch:
+            yield _figure(stored.account_id, LEDGER, after.seq, "epoch", f"at least {before.epoch}", str(after.epoch))
+    for row in stored.rows[BALANCES]:
+        last, epoch = stored.ledger[-1].epoch, row["epoch"]
+        if not isinstance(epoch, int) or epoch < last:
+            yield _figure(stored.account_id, BALANCES, stored.account_id, "epoch", f"at least {last}", str(epoch))
+
+
+def _snapshot(row: Row, ledger: BookState) -> Iterator[Drift]:
+    """A kept snapshot against the replayed state at its seq; one of another program's shape is passed over."""
+    if row["schema_version"] != snapshots.SCHEMA_VERSION:
+        return
+    account_id, seq = ledger.account.id, ledger.account.seq
+    kept = snapshots.unpacked(msgspec.convert(dict(row), PackedSnapshot))
+    if kept is None:
+        yield _figure(account_id, SNAPSHOTS, seq, "state", "readable", "corrupt")
+        return
+    ours, theirs = _figures(ledger), _figures(kept.state)
+    for field, value in ours.items():
+        if value != theirs[field]:
+            yield _figure(account_id, SNAPSHOTS, seq, field, str(value), str(theirs[field]))
+
+
+def _figures(state: BookState) -> dict[str, object]:
+    return {"head": state.head.hex(), "seen": sorted(state.seen), **msgspec.structs.asdict(state.account)}
+
+
+def _live(account_id: str, seen: _Seen, ledger: BookState | None) -> Iterator[Drift]:
+    if ledger is None:
+        yield _figure(account_id, "live", seen.seq, "accountSeq", None, str(seen.seq))
+    else:
+        yield from compared_live(ledger.account, seen.snapshot)
+
+
+def _seq(row: Row) -> int:
+    seq = row["seq"]
+    if not isinstance(seq, int):
+        raise AssertionError(f"seq {seq!r} is no integer")
+    return seq
+
+
+def _figure(
+    account_id: str, table: str, key: object, field: str, ledger_value: str | None, stored_value: str | None
+) -> Drift:
+    return Drift(
+        account_id=account_id,
+        table=table,
+        key=str(key),
+        field=field,
+        ledger_value=ledger_value,
+        stored_value=stored_value,
+    )
