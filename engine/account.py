@@ -11,7 +11,7 @@ from typing import Final, Literal
 import msgspec
 
 from engine.commands import CreateAccount
-from engine.money import EXACT, ONE, ZERO, round8
+from engine.money import EXACT, ONE, ZERO, floor8, round8
 from engine.policy import Policy
 from engine.positions import Position, PositionKey
 
@@ -111,5 +111,5 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def liquidation_equity(self) -> Decimal:
-        """Equity at or below which a mark liquidates: starting * (1 - max drawdown)."""
-        return round8(EXACT.multiply(self.starting_balance, ONE - self.policy.max_drawdown))
+        """The highest equity that liquidates: starting * (1 - max drawdown), rounded down so that it is never above."""
+        return floor8(EXACT.multiply(self.starting_balance, ONE - self.policy.max_drawdown))

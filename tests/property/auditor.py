@@ -1,0 +1,401 @@
+"""The auditor: a second, slow opinion on one account, written from the design without any of the engine's arithmetic.
+
+It is told what was asked and which quotes there were, and keeps its own books in exact fractions. From the engine it
+takes only the structs it reads (commands, policy, quotes), never a number that the engine computed.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from fractions import Fraction
+from math import floor
+
+from engine.commands import Action, CreateAccount
+from engine.policy import Policy, Side
+from engine.quotes import Quote
+
+Market = dict[str, Quote]
+GRID = 10**8
+TRANSITIONS = {
+    # state: start, pause, lock, resume, complete, liquidate (None: refused)
+    "pending": ("active", None, None, None, None, None),
+    "active": ("active", "paused", "locked", "active", "completed", "liquidated"),
+    "paused": (None, "paused", "locked", "active", "completed", "liquidated"),
+    "locked": (None, None, "locked", "active", "completed", "liquidated"),
+    "completed": (None, None, None, None, None, None),
+    "liquidated": (None, None, None, None, None, None),
+}
+VERBS = ("start", "pause", "lock", "resume", "complete", "liquidate")
+WORDS = ("open", "reduce", "close")
+SIZE_GATES = {
+    "notional_exceeds_maximum",
+    "aggregate_leverage_exceeded",
+    "position_equity_exceeded",
+    "insufficient_margin",
+}
+
+
+def nearest(value: Fraction) -> Fraction:
+    """On the grid of 1e-8, ties to even (which is what `round` does to a fraction)."""
+    return Fraction(round(value * GRID), GRID)
+
+
+def below(value: Fraction) -> Fraction:
+    """The grid point at or below."""
+    return Fraction(floor(value * GRID), GRID)
+
+
+def sound(quote: Quote | None) -> bool:
+    """Whether a quote is a price at all."""
+    if quote is None:
+        return False
+    if not all(price.is_finite() and price > 0 for price in (quote.bid, quote.ask, quote.mid)):
+        return False
+    return quote.bid <= quote.ask
+
+
+def timely(quote: Quote, now: datetime, age_ms_max: int) -> bool:
+    age = now - quote.observed_at
+    return timedelta(seconds=-5) <= age <= timedelta(milliseconds=age_ms_max)
+
+
+@dataclass
+class Holding:
+    """An open position: what it holds, what that cost, and what it was last worth."""
+
+    quantity: Fraction
+    cost: Fraction
+    leverage: Fraction
+    worth: Fraction
+
+    def gain(self, side: Side, worth: Fraction | None = None) -> Fraction:
+        difference = (self.worth if worth is None else worth) - self.cost
+        return difference if side == "long" else -difference
+
+
+@dataclass
+class Traded:
+    """A fill as the auditor would have booked it."""
+
+    symbol: str
+    side: Side
+    quantity: Fraction
+    price: Fraction
+    notional: Fraction
+    fee: Fraction
+    realized: Fraction
+
+
+@dataclass
+class Verdict:
+    """Codes of the gates that fail, and the largest size that would have passed; or the fill."""
+
+    codes: list[str] = field(default_factory=list)
+    quantity_max: Fraction | None = None
+    traded: Traded | None = None
+
+
+@dataclass
+class Limits:
+    """The four exposure limits of one opening order."""
+
+    policy: Policy
+    price: Fraction
+    leverage: Fraction
+    equity: Fraction
+    open_notional: Fraction
+    held: Fraction
+    free_margin: Fraction
+
+    def broken(self, quantity: Fraction) -> list[str]:
+        notional = nearest(quantity * self.price)
+        most = Fraction(self.policy.max_leverage)
+        ratio = self.policy.max_position_equity_ratio
+        share = most if ratio is None else Fraction(ratio)
+        codes = []
+        if notional > Fraction(self.policy.max_notional):
+            codes.append("notional_exceeds_maximum")
+        if self.equity <= 0 or self.open_notional + notional > most * self.equity:
+            codes.append("aggregate_leverage_exceeded")
+        if self.held + notional > share * self.equity:
+            codes.append("position_equity_exceeded")
+        if self.leverage > 0:
+            fee = nearest(notional * Fraction(self.policy.fee_bps) / 10_000)
+            if nearest(notional / self.leverage) + fee > self.free_margin:
+                codes.append("insufficient_margin")
+        return codes
+
+    def quantity_max(self) -> Fraction | None:
+        """By halving between nothing and what no limit could let through."""
+        most = floor((Fraction(self.policy.max_notional) + 1) / self.price * GRID) + 1
+        passes, fails = 0, most
+        while fails - passes > 1:
+            middle = (passes + fails) // 2
+            if self.broken(Fraction(middle, GRID)):
+                fails = middle
+            else:
+                passes = middle
+        return Fraction(passes, GRID) if passes else None
+
+
+class Auditor:
+    """The books of one account, kept by hand."""
+
+    def __init__(self, opening: CreateAccount) -> None:
+        self.policy = opening.policy
+        self.starting = Fraction(opening.starting_balance)
+        self.status = "pending"
+        self.realized = Fraction(0)
+        self.fees = Fraction(0)
+        self.watermark = self.starting
+        self.holdings: dict[tuple[str, Side], Holding] = {}
+        self.stale: list[tuple[str, str]] = []
+
+    # ------------------------------------------------------------ figures
+
+    @property
+    def cash(self) -> Fraction:
+        return self.starting + self.realized - self.fees
+
+    @property
+    def unrealized(self) -> Fraction:
+        return sum((holding.gain(side) for (_, side), holding in self.holdings.items()), Fraction(0))
+
+    @property
+    def equity(self) -> Fraction:
+        return self.cash + self.unrealized
+
+    @property
+    def margin_used(self) -> Fraction:
+        return sum((nearest(each.worth / each.leverage) for each in self.holdings.values()), Fraction(0))
+
+    @property
+    def drawdown(self) -> Fraction:
+        return max(Fraction(0), nearest(1 - self.equity / self.starting))
+
+    @property
+    def is_over(self) -> bool:
+        return self.status in ("completed", "liquidated")
+
+    # ------------------------------------------------------------ actions
+
+    def judge(self, action: Action, market: Market, now: datetime) -> Verdict:
+        """What the gates must say; nothing is booked."""
+        if action.action not in WORDS:
+            return Verdict(["unsupported_action"])
+        assert action.symbol is not None
+        assert action.side is not None
+        policy, symbol, side, opening = self.policy, action.symbol, action.side, action.action == "open"
+        held = self.holdings.get((symbol, side))
+        codes = []
+        if self.status != "active":
+            codes.append("account_not_active")
+        if policy.allowed_assets is not None and symbol not in policy.allowed_assets:
+            codes.append("asset_not_allowed")
+        if opening and not self._may_open(symbol, side):
+            codes.append("direction_not_allowed")
+        if not opening and held is None:
+            codes.append("position_not_found")
+        quote = market.get(symbol)
+        if quote is None or not sound(quote):
+            return Verdict([*codes, "price_missing"])
+        if not timely(quote, now, policy.quote_max_age_ms.trade):
+            return Verdict([*codes, "price_stale"])
+        price = self.price(quote, side, buys=(side == "long") == opening)
+        if (action.max_price is not None and price > action.max_price) or (
+            action.min_price is not None and price < action.min_price
+        ):
+            codes.append("price_protection")
+        if not opening and held is None:
+            return Verdict(codes)
+        quantity = self._quantity(action, held, price)
+        if quantity <= 0:
+            return Verdict([*codes, "quantity_below_minimum"])
+        if opening:
+            codes, quantity_max = self._exposure(action, codes, quantity, price, market, now)
+            if codes:
+                return Verdict(codes, quantity_max)
+        elif held is not None and quantity > held.quantity:
+            codes.append("quantity_exceeds_position")
+        if codes:
+            return Verdict(codes)
+        return Verdict(traded=self._traded(symbol, side, quantity, price, opening))
+
+    def take(self, action: Action, market: Market, now: datetime) -> Verdict:
+        """Judge, and book what passes."""
+        verdict = self.judge(action, market, now)
+        if verdict.traded is not None:
+            asked = self.policy.max_leverage if action.leverage is None else action.leverage
+            self._book(verdict.traded, market, Fraction(asked) if action.action == "open" else None)
+        return verdict
+
+    def price(self, quote: Quote, side: Side, *, buys: bool) -> Fraction:
+        if self.policy.slippage_model == "mid_price":
+            return Fraction(quote.mid)
+        if self.policy.slippage_model == "spread":
+            return Fraction(quote.ask if buys else quote.bid)
+        slip = Fraction(self.policy.slippage_bps) / 10_000
+        return nearest(Fraction(quote.mid) * (1 + slip if buys else 1 - slip))
+
+    def _may_open(self, symbol: str, side: Side) -> bool:
+        if side not in self.policy.allowed_directions:
+            return False
+        other: Side = "long" if side == "short" else "short"
+        return self.policy.allow_hedging or (symbol, other) not in self.holdings
+
+    @staticmethod
+    def _quantity(action: Action, held: Holding | None, price: Fraction) -> Fraction:
+        if action.action == "open":
+            if action.quantity is not None:
+                return Fraction(action.quantity)
+            assert action.notional is not None
+            return below(Fraction(action.notional) / price)
+        assert held is not None
+        if action.action == "close" or action.fraction == 1:
+            return held.quantity
+        if action.fraction is not None:
+            return below(held.quantity * Fraction(action.fraction))
+        assert action.quantity is not None
+        return Fraction(action.quantity)
+
+    def _exposure(
+        self, action: Action, codes: list[str], quantity: Fraction, price: Fraction, market: Market, now: datetime
+    ) -> tuple[list[str], Fraction | None]:
+        """Gates 11 to 17 of an opening, in order, and maxQuantity."""
+        assert action.symbol is not None
+        assert action.side is not None
+        key = (action.symbol, action.side)
+        worth = {each: self._worth(each, market, now) for each in self.holdings}
+        equity = self.cash + sum(self.holdings[each].gain(each[1], worth[each]) for each in self.holdings)
+        margin = sum(nearest(worth[each] / self.holdings[each].leverage) for each in self.holdings)
+        leverage = Fraction(self.policy.max_leverage if action.leverage is None else action.leverage)
+        limits = Limits(
+            policy=self.policy,
+            price=price,
+            leverage=leverage,
+            equity=equity,
+            open_notional=Fraction(sum(worth.values())),
+            held=worth.get(key, Fraction(0)),
+            free_margin=equity - margin,
+        )
+        broken = limits.broken(quantity)
+        if not 1 <= leverage <= Fraction(self.policy.max_leverage):
+            broken.append("leverage_exceeds_maximum")
+        if key not in self.holdings and len(self.holdings) + 1 > self.policy.max_open_positions:
+            broken.append("max_open_positions_exceeded")
+        if self.policy.max_open_orders == 0:
+            broken.append("max_open_orders_exceeded")
+        order = (
+            "notional_exceeds_maximum",
+            "leverage_exceeds_maximum",
+            "aggregate_leverage_exceeded",
+            "position_equity_exceeded",
+            "insufficient_margin",
+            "max_open_positions_exceeded",
+            "max_open_orders_exceeded",
+        )
+        found = codes + [code for code in order if code in broken]
+        return found, limits.quantity_max() if found and set(found) <= SIZE_GATES else None
+
+    def _worth(self, key: tuple[str, Side], market: Market, now: datetime) -> Fraction:
+        """At a quote fresh enough to trade at, else as last marked."""
+        quote, holding = market.get(key[0]), self.holdings[key]
+        if quote is not None and sound(quote) and timely(quote, now, self.policy.quote_max_age_ms.trade):
+            return nearest(holding.quantity * Fraction(quote.mid))
+        return holding.worth
+
+    # ------------------------------------------------------------ books
+
+    def _traded(self, symbol: str, side: Side, quantity: Fraction, price: Fraction, opening: bool) -> Traded:
+        notional = nearest(quantity * price)
+        fee = nearest(notional * Fraction(self.policy.fee_bps) / 10_000)
+        realized = Fraction(0)
+        if not opening:
+            difference = notional - self._cost(self.holdings[symbol, side], quantity)
+            realized = difference if side == "long" else -difference
+        return Traded(symbol, side, quantity, price, notional, fee, realized)
+
+    @staticmethod
+    def _cost(holding: Holding, quantity: Fraction) -> Fraction:
+        return holding.cost if quantity == holding.quantity else nearest(holding.cost * quantity / holding.quantity)
+
+    def _book(self, traded: Traded, market: Market, leverage: Fraction | None) -> None:
+        """A leverage means that the fill opens or adds."""
+        key, mid = (traded.symbol, traded.side), Fraction(market[traded.symbol].mid)
+        self.fees += traded.fee
+        self.realized += traded.realized
+        if leverage is not None:
+            held = self.holdings.setdefault(key, Holding(Fraction(0), Fraction(0), leverage, Fraction(0)))
+            held.quantity += traded.quantity
+            held.cost += traded.notional
+            held.leverage = leverage
+        else:
+            held = self.holdings[key]
+            held.cost -= self._cost(held, traded.quantity)
+            held.quantity -= traded.quantity
+        held.worth = nearest(held.quantity * mid)
+        if held.quantity == 0:
+            assert held.cost == 0
+            del self.holdings[key]
+        if not self.holdings:
+            self.stale = []
+        self.watermark = max(self.watermark, self.equity)
+
+    # ------------------------------------------------------------ marks and endings
+
+    def unusable(self, market: Market, now: datetime, age_ms_max: int) -> list[tuple[str, str]]:
+        """(symbol, code) of every open position's quote that must not be used, by symbol."""
+        found = []
+        for symbol in sorted({symbol for symbol, _ in self.holdings}):
+            quote = market.get(symbol)
+            if quote is None or not sound(quote):
+                found.append((symbol, "price_missing"))
+            elif not timely(quote, now, age_ms_max):
+                found.append((symbol, "price_stale"))
+        return found
+
+    def mark(self, market: Market, now: datetime) -> tuple[str, list[str], list[Traded]]:
+        """(outcome, event types, liquidation fills); outcome `refused` where the state is not marked."""
+        if self.status not in ("active", "paused"):
+            return "refused", [], []
+        if not self.holdings:
+            return "flat", [], []
+        missing = self.unusable(market, now, self.policy.quote_max_age_ms.mark)
+        if missing:
+            told = missing != self.stale
+            self.stale = missing
+            return "failed", ["mark_to_market_failed"] if told else [], []
+        for (symbol, _), holding in self.holdings.items():
+            holding.worth = nearest(holding.quantity * Fraction(market[symbol].mid))
+        self.stale = []
+        self.watermark = max(self.watermark, self.equity)
+        if self.equity > self.starting * (1 - Fraction(self.policy.max_drawdown)):
+            return "marked", ["mark_to_market"], []
+        if self.unusable(market, now, self.policy.quote_max_age_ms.liquidate):
+            return "marked", ["mark_to_market"], []
+        closed = self.close_all(market)
+        self.status = "liquidated"
+        each = ["order_validated", "fill_booked", "position_closed"]
+        types = ["mark_to_market", "liquidation_triggered", *(each * len(closed)), "account_liquidated"]
+        return "liquidated", types, closed
+
+    def close_all(self, market: Market) -> list[Traded]:
+        closed = []
+        for symbol, side in sorted(self.holdings):
+            price = self.price(market[symbol], side, buys=side == "short")
+            traded = self._traded(symbol, side, self.holdings[symbol, side].quantity, price, opening=False)
+            self._book(traded, market, None)
+            closed.append(traded)
+        return closed
+
+    def lifecycle(self, verb: str, settle: str, market: Market, now: datetime) -> str | None:
+        """None where it is done or holds already; else the refusal's code."""
+        target = TRANSITIONS[self.status][VERBS.index(verb)]
+        if target is None:
+            return "account_terminal" if self.is_over else "invalid_transition"
+        if target in ("completed", "liquidated") and settle != "none":
+            missing = self.unusable(market, now, self.policy.quote_max_age_ms.liquidate)
+            if missing:
+                return missing[0][1]
+            self.close_all(market)
+        self.status = target
+        return None
