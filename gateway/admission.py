@@ -1,0 +1,63 @@
+"""Admission: how much a gateway takes on at once (G11). Decided from the head of a request, before its body is read."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from gateway.metrics import HttpMetrics
+from gateway.problems import Problem
+
+IN_FLIGHT_MAX: Final = 256
+IN_FLIGHT_PER_TOKEN_MAX: Final = 64
+
+
+class Admission:
+    """Counts what is being served. Past a limit the answer is quick and nothing was done."""
+
+    def __init__(
+        self,
+        metrics: HttpMetrics,
+        *,
+        in_flight_max: int = IN_FLIGHT_MAX,
+        in_flight_per_token_max: int = IN_FLIGHT_PER_TOKEN_MAX,
+    ) -> None:
+        self._metrics = metrics
+        self._in_flight_max = in_flight_max
+        self._per_token_max = in_flight_per_token_max
+        self._of_token: Counter[str] = Counter()
+        self.in_flight = 0
+        self.draining = False
+        """Once set, nothing new is admitted; what is in flight is finished."""
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """A place among the requests in flight. Raises `Problem` `overloaded` or `shutting_down`."""
+        if self.draining:
+            raise self._refusal("shutting_down")
+        if self.in_flight >= self._in_flight_max:
+            raise self._refusal("overloaded", f"{self._in_flight_max} requests are in flight")
+        self.in_flight += 1
+        self._metrics.in_flight.set(self.in_flight)
+        try:
+            yield
+        finally:
+            self.in_flight -= 1
+            self._metrics.in_flight.set(self.in_flight)
+
+    @contextmanager
+    def place_of(self, token_id: str) -> Iterator[None]:
+        """A place among those of one token. Raises `Problem` `rate_limited`."""
+        if self._of_token[token_id] >= self._per_token_max:
+            raise self._refusal("rate_limited", f"{self._per_token_max} requests of this token are in flight")
+        self._of_token[token_id] += 1
+        try:
+            yield
+        finally:
+            self._of_token[token_id] -= 1
+            if not self._of_token[token_id]:
+                del self._of_token[token_id]
+
+    def _refusal(self, code: str, detail: str = "") -> Problem:
+        self._metrics.shed(code)
+        return Problem(code, detail)

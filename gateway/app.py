@@ -1,0 +1,54 @@
+"""The app: parts put together into an aiohttp application. Owns the order of the middleware and nothing else."""
+
+from typing import Final
+
+from aiohttp import web
+
+from gateway.admission import Admission
+from gateway.auth import TokenRing
+from gateway.calls import Services
+from gateway.cursors import Cursors
+from gateway.docs import page
+from gateway.metrics import HttpMetrics
+from gateway.middleware import guarded, observed, stamp
+from gateway.openapi import document, encoded
+from gateway.parts import GatewayParts
+from gateway.readiness import ReadinessProbe
+from gateway.routes import ROUTES
+from gateway.serving import serving
+
+ADMISSION: Final = web.AppKey("admission", Admission)
+"""For the server: what is in flight, and the switch that stops new work."""
+
+
+def build_app(parts: GatewayParts) -> web.Application:
+    """The gateway as an application. It starts nothing and closes nothing: the parts belong to the caller."""
+    metrics = HttpMetrics(parts.registry)
+    admission = Admission(
+        metrics,
+        in_flight_max=parts.limits.in_flight_max,
+        in_flight_per_token_max=parts.limits.in_flight_per_token_max,
+    )
+    described = document(ROUTES, version=parts.version)
+    services = Services(
+        parts=parts,
+        cursors=Cursors(parts.secret),
+        readiness=ReadinessProbe(parts.client, parts.checks, admission),
+        openapi=encoded(described),
+        docs=page(described),
+    )
+    app = web.Application(
+        middlewares=(observed(metrics), guarded(admission, TokenRing(parts.tokens, clock=parts.clock)))
+    )
+    app[ADMISSION] = admission
+    app.on_response_prepare.append(stamp)
+    for route in ROUTES:
+        served = serving(route, services)
+        methods = ("GET", "HEAD") if route.method == "GET" else (route.method,)
+        for method in methods:
+            app.router.add_route(method, route.path, served, expect_handler=_expected)
+    return app
+
+
+async def _expected(request: web.Request) -> None:
+    """`Expect: 100-continue` is answered when the body is wanted (`json_body`), not before admission."""

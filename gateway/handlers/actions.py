@@ -1,0 +1,44 @@
+"""Decision actions: judging a batch, and reading one action back."""
+
+from engine.views import Receipt
+from gateway import mapping
+from gateway.calls import Answer, Call
+from gateway.problems import Problem
+from gateway.replies import DecisionAction, DecisionActions
+from gateway.schemas import DecisionActionsIn, NoQuery, WriteQuery
+
+
+async def take(call: Call[WriteQuery, DecisionActionsIn]) -> Answer:
+    """Judge up to 100 actions in order. A gate that says no is a result, not an error."""
+    batch = mapping.batch(call.body)
+    taken = await call.take(batch, dry_run=call.query.dry_run)
+    return Answer(
+        body=DecisionActions(
+            account_id=call.account_id,
+            decision_run_id=batch.decision_run_id,
+            account_seq=taken.account_seq,
+            dry_run=call.query.dry_run,
+            results=taken.results,
+            balance=taken.balance,
+        )
+    )
+
+
+async def read(call: Call[NoQuery, None]) -> Answer:
+    """One action as it was asked, and what became of it."""
+    prop_action_id = call.id_in_path("prop_action_id", "decision_action_not_found")
+    stored = await call.parts.queries.action(prop_action_id)
+    if stored is None:
+        raise Problem("decision_action_not_found")
+    return Answer(body=record(stored.account_id, stored.receipt))
+
+
+def record(account_id: str, receipt: Receipt) -> DecisionAction:
+    return DecisionAction(
+        account_id=account_id,
+        decision_run_id=receipt.decision_run_id,
+        account_seq=receipt.seq,
+        decided_at=receipt.decided_at,
+        action=receipt.action,
+        result=receipt.result,
+    )

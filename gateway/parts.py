@@ -1,0 +1,49 @@
+"""Parts: everything a gateway is made of, handed in by whoever starts it."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+from prometheus_client import CollectorRegistry
+
+from actors.messages import Wellness
+from actors.port import AccountClient
+from gateway.admission import IN_FLIGHT_MAX, IN_FLIGHT_PER_TOKEN_MAX
+from gateway.auth import LiveTokens
+from gateway.json_body import BodyLimits
+from gateway.schemas import ACTIONS_MAX
+from persistence.queries import Queries
+
+SECRET_BYTES_MIN = 16
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class GatewayLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Named limits of one gateway; each excess has a defined answer (413, 429, 503)."""
+
+    in_flight_max: int = IN_FLIGHT_MAX
+    in_flight_per_token_max: int = IN_FLIGHT_PER_TOKEN_MAX
+    actions_per_batch_max: int = ACTIONS_MAX
+    body: BodyLimits = BodyLimits()
+
+
+class GatewayParts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a gateway works with. `secret` signs cursors: the same for every gateway of an installation, at least 16
+    bytes. `checks` are asked by `/readyz` beside the client's own; one that raises counts as not well."""
+
+    client: AccountClient
+    queries: Queries
+    tokens: LiveTokens
+    secret: bytes
+    version: str
+    limits: GatewayLimits = GatewayLimits()
+    clock: Callable[[], datetime] = utc_now
+    registry: CollectorRegistry = msgspec.field(default_factory=CollectorRegistry)
+    checks: Sequence[Callable[[], Awaitable[Wellness]]] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.secret) < SECRET_BYTES_MIN:
+            raise ValueError(f"the cursor secret needs at least {SECRET_BYTES_MIN} bytes")

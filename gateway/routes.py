@@ -1,0 +1,165 @@
+"""Routes: the one table of what can be called. Routing, scopes, query parameters and OpenAPI all follow from it."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Literal
+
+import msgspec
+
+from engine.views import AccountView, FillView, OrderView, PositionView
+from gateway import replies
+from gateway.calls import Answer
+from gateway.handlers import accounts, actions, marking, reads, service
+from gateway.schemas import (
+    AccountPageQuery,
+    AccountsQuery,
+    CompleteIn,
+    CreateAccountIn,
+    DecisionActionsIn,
+    EmptyIn,
+    LedgerQuery,
+    NoQuery,
+    PageQuery,
+    PositionsQuery,
+    PricesQuery,
+    ReadinessQuery,
+    ReadQuery,
+    ReasonIn,
+    WriteQuery,
+)
+from gateway.validation import Wire
+from persistence.queries import LedgerRow
+from persistence.tokens import Scope
+
+Handler = Callable[[Any], Awaitable[Answer]]
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """One operation. `reply` is a view; `listed` wraps it in the envelope of lists. `scope` None: open to everyone."""
+
+    method: Literal["GET", "POST"]
+    path: str
+    handler: Handler
+    scope: Scope | None = None
+    query: type[Wire] = NoQuery
+    body: type[Wire] | None = None
+    body_optional: bool = False
+    reply: type[msgspec.Struct] | None = None
+    media_type: str = "application/json"
+    listed: Literal["no", "list", "account_list"] = "no"
+    status: int = 200
+    tagged: bool = False
+    errors: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """`accounts.create`: the operation's id."""
+        return f"{self.handler.__module__.rpartition('.')[2]}.{getattr(self.handler, '__name__', 'handler')}"
+
+    @property
+    def summary(self) -> str:
+        return (self.handler.__doc__ or "").strip()
+
+
+V1: Final = "/api/v1/prop"
+ACCOUNT: Final = V1 + "/accounts/{account_id}"
+ADMIN: Final = "/api/v1/admin/prop/accounts/{account_id}"
+
+_UNSERVED: Final = ("account_not_found", "account_quarantined", "overloaded", "outcome_unknown", "storage_unavailable")
+_LIFECYCLE: Final = (*_UNSERVED, "invalid_transition", "account_terminal")
+_PRICED: Final = (*_LIFECYCLE, "price_missing", "price_stale")
+_READ: Final = ("account_not_found", "not_yet_durable", "storage_unavailable")
+_STORED: Final = ("storage_unavailable",)
+
+
+def _get(path: str, handler: Handler, reply: type[msgspec.Struct], **more: Any) -> Route:
+    return Route(method="GET", path=path, handler=handler, scope="prop:read", reply=reply, **more)
+
+
+def _list(path: str, handler: Handler, row: type[msgspec.Struct], query: type[Wire], **more: Any) -> Route:
+    listed = "account_list" if path.startswith(ACCOUNT) else "list"
+    errors = (*(_READ if listed == "account_list" else _STORED), "invalid_cursor")
+    return _get(path, handler, row, query=query, listed=listed, errors=errors, **more)
+
+
+def _write(
+    path: str, handler: Handler, body: type[Wire], errors: tuple[str, ...], scope: Scope = "prop:trade", **more: Any
+) -> Route:
+    return Route(
+        method="POST",
+        path=path,
+        handler=handler,
+        scope=scope,
+        body=body,
+        errors=errors,
+        **{"query": WriteQuery, "reply": AccountView, **more},
+    )
+
+
+def _open(path: str, handler: Handler, **more: Any) -> Route:
+    return Route(method="GET", path=path, handler=handler, **more)
+
+
+ROUTES: Final[tuple[Route, ...]] = (
+    _write(
+        V1 + "/accounts",
+        accounts.create,
+        CreateAccountIn,
+        ("idempotency_key_reused", "storage_unavailable"),
+        query=NoQuery,
+        status=201,
+    ),
+    _list(V1 + "/accounts", accounts.list_all, AccountView, AccountsQuery),
+    _list(V1 + "/clones/{clone_id}/accounts", accounts.list_of_clone, AccountView, PageQuery),
+    _get(ACCOUNT, accounts.read, AccountView, query=ReadQuery, tagged=True, errors=_READ),
+    _write(ACCOUNT + "/start", accounts.start, EmptyIn, _LIFECYCLE, body_optional=True),
+    _write(ACCOUNT + "/complete", accounts.complete, CompleteIn, _PRICED, body_optional=True),
+    _write(ACCOUNT + "/liquidate", accounts.liquidate, ReasonIn, _PRICED),
+    _write(
+        ACCOUNT + "/decision-actions",
+        actions.take,
+        DecisionActionsIn,
+        (*_UNSERVED, "decision_action_conflict", "duplicate_decision_action"),
+        reply=replies.DecisionActions,
+    ),
+    _get(
+        V1 + "/decision-actions/{prop_action_id}",
+        actions.read,
+        replies.DecisionAction,
+        errors=("decision_action_not_found", "storage_unavailable"),
+    ),
+    _list(ACCOUNT + "/ledger", reads.ledger, LedgerRow, LedgerQuery),
+    _get(ACCOUNT + "/snapshot", reads.snapshot, replies.AgedSnapshot, query=ReadQuery, tagged=True, errors=_READ),
+    _get(ACCOUNT + "/decision-context", reads.context, replies.AgedDecisionContext, query=ReadQuery, errors=_READ),
+    _list(ACCOUNT + "/orders", reads.orders, OrderView, AccountPageQuery),
+    _list(ACCOUNT + "/fills", reads.fills, FillView, AccountPageQuery),
+    _list(ACCOUNT + "/positions", reads.positions, PositionView, PositionsQuery),
+    _get(V1 + "/prices", reads.prices, replies.Prices, query=PricesQuery, errors=_STORED),
+    _write(
+        ACCOUNT + "/mark-to-market",
+        marking.mark_one,
+        EmptyIn,
+        (*_UNSERVED, "account_not_active"),
+        reply=replies.Marking,
+        query=NoQuery,
+        body_optional=True,
+    ),
+    _write(
+        V1 + "/mark-to-market-all",
+        marking.mark_all,
+        EmptyIn,
+        _STORED,
+        reply=replies.MarkingPass,
+        query=NoQuery,
+        body_optional=True,
+    ),
+    _write(ADMIN + "/pause", accounts.pause, ReasonIn, _LIFECYCLE, "prop:admin"),
+    _write(ADMIN + "/resume", accounts.resume, ReasonIn, _LIFECYCLE, "prop:admin"),
+    _write(ADMIN + "/lock", accounts.lock, ReasonIn, _LIFECYCLE, "prop:admin"),
+    _write(ADMIN + "/liquidate", accounts.liquidate, ReasonIn, _PRICED, "prop:admin"),
+    _open("/livez", service.live, reply=replies.Liveness),
+    _open("/readyz", service.ready, reply=replies.Readiness, query=ReadinessQuery),
+    _open("/version", service.version, reply=replies.VersionView),
+    _open("/metrics", service.metrics, media_type="text/plain"),
+    _open("/openapi.json", service.openapi),
+    _open("/docs", service.docs, media_type="text/html"),
+)

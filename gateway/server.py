@@ -1,0 +1,185 @@
+"""The server: the app on a socket, with the deadlines and limits that aiohttp does not have.
+
+Owns the connection: its head must arrive within `header_timeout_ms` of its first byte, an idle one is closed after
+`idle_timeout_ms`, one past `connections_max` at once. What is no HTTP is answered with a problem, too. Bodies are
+never decompressed. Stopping: refuse new work, let what is in flight finish up to a limit, close.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from engine.ids import uuid7
+from gateway.app import ADMISSION
+from gateway.middleware import REQUEST_ID_HEADER, SECURITY_HEADERS, log
+from gateway.problems import MEDIA_TYPE, Problem
+
+BACKLOG: Final = 512
+LINGER_SECONDS: Final = 2.0
+"""How long the rest of a refused body is read and dropped, so that the client gets to see the answer."""
+HEAD_LINE_BYTES_MAX: Final = 8_190
+HEADERS_MAX: Final = 128
+DRAIN_POLL_SECONDS: Final = 0.02
+
+
+class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds of connections, in milliseconds and sockets."""
+
+    header_timeout_ms: int = 5_000
+    idle_timeout_ms: int = 75_000
+    connections_max: int = 1_000
+    drain_timeout_ms: int = 12_000
+    """For what is in flight at the stop: a little over the deadline of a request."""
+
+
+class Connection(RequestHandler):
+    """One HTTP connection whose head has a deadline."""
+
+    def __init__(self, server: web.Server, *, header_timeout_ms: int, **options: Any) -> None:
+        super().__init__(server, loop=asyncio.get_running_loop(), **options)
+        self._header_seconds = header_timeout_ms / 1000
+        self._head_due: asyncio.TimerHandle | None = None
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._is_awaiting_head():
+            if self._head_due is None:
+                self._head_due = self._loop.call_later(self._header_seconds, self._head_is_late)
+        else:
+            self._head_has_come()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._head_has_come()
+        super().connection_lost(exc)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """A request that is not HTTP (400), or a failure outside the app (500). Closes the connection."""
+        if status >= 500:
+            log.error("unexpected_error", exc_info=exc)
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer had begun")
+        problem = Problem("internal_error" if status >= 500 else "bad_request")
+        request_id = uuid7(datetime.now(UTC), os.urandom(10))
+        response = web.Response(
+            body=problem.body(instance="", request_id=request_id),
+            status=problem.kind.status,
+            content_type=MEDIA_TYPE,
+            headers={**SECURITY_HEADERS, REQUEST_ID_HEADER: request_id},
+        )
+        response.force_close()
+        return response
+
+    def _is_awaiting_head(self) -> bool:
+        """Bytes have come, no request is being served, and none is complete."""
+        return self._waiter is not None and not self._waiter.done() and not self._messages
+
+    def _head_has_come(self) -> None:
+        if self._head_due is not None:
+            self._head_due.cancel()
+            self._head_due = None
+
+    def _head_is_late(self) -> None:
+        self._head_due = None
+        if self._is_awaiting_head():
+            self.force_close()
+
+
+class _Full(asyncio.Protocol):
+    """A connection past the limit: closed before a byte of it is read."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
+
+
+class RunningServer:
+    """A listening gateway. `url` is where it answers."""
+
+    def __init__(self, url: str, app: web.Application, sockets: asyncio.Server, drain_timeout_ms: int) -> None:
+        self.url = url
+        self._admission = app[ADMISSION]
+        self._sockets = sockets
+        self._drain_seconds = drain_timeout_ms / 1000
+
+    async def drain(self) -> None:
+        """Stop listening and admitting; return once nothing is in flight, or the time for it is up."""
+        self._admission.draining = True
+        self._sockets.close()
+        until = asyncio.get_running_loop().time() + self._drain_seconds
+        # Polled, since no request should pay for an event that is awaited once in a gateway's life.
+        while self._admission.in_flight and asyncio.get_running_loop().time() < until:  # noqa: ASYNC110
+            await asyncio.sleep(DRAIN_POLL_SECONDS)
+        if self._admission.in_flight:
+            log.warning("stopped_with_requests_in_flight", in_flight=self._admission.in_flight)
+
+
+@asynccontextmanager
+async def serving_app(
+    app: web.Application, *, host: str, port: int, limits: ServerLimits | None = None
+) -> AsyncIterator[RunningServer]:
+    """Listen on `host` and `port` (0: a free one) until the block is left, then drain and close.
+
+    Raises `OSError` where the address cannot be had.
+    """
+    bounds = limits or ServerLimits()
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        server = runner.server
+        if server is None:
+            raise RuntimeError("the runner has no server after its set-up")
+        sockets = await asyncio.get_running_loop().create_server(
+            _connections(server, bounds), host, port, backlog=BACKLOG
+        )
+        running = RunningServer(_url(sockets), app, sockets, bounds.drain_timeout_ms)
+        try:
+            yield running
+        finally:
+            await running.drain()
+    finally:
+        await runner.cleanup()
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """A uvloop where there is one: `asyncio.Runner(loop_factory=new_event_loop)`."""
+    try:
+        import uvloop
+    except ImportError:  # no wheel for this platform
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+def _connections(server: web.Server, limits: ServerLimits) -> Callable[[], asyncio.Protocol]:
+    def connection() -> asyncio.Protocol:
+        if len(server.connections) >= limits.connections_max:
+            return _Full()
+        return Connection(
+            server,
+            header_timeout_ms=limits.header_timeout_ms,
+            keepalive_timeout=limits.idle_timeout_ms / 1000,
+            lingering_time=LINGER_SECONDS,
+            max_line_size=HEAD_LINE_BYTES_MAX,
+            max_field_size=HEAD_LINE_BYTES_MAX,
+            max_headers=HEADERS_MAX,
+            auto_decompress=False,
+            access_log=None,
+        )
+
+    return connection
+
+
+def _url(sockets: asyncio.Server) -> str:
+    host, port, *_ = sockets.sockets[0].getsockname()
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
