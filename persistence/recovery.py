@@ -15,11 +15,14 @@ from engine.events import Event, RecordedEvent
 from engine.invariants import invariant
 from engine.receipts import RECENT_MAX
 from persistence import codec
-from persistence.store import Head, Store, StoredSnapshot
+from persistence.store import Head, Store, StoredSnapshot, StoreUnavailable
 
 
 class BrokenLedger(msgspec.Struct, frozen=True):
-    """Why an account cannot be rebuilt: its first ledger row, by seq, that is missing, altered or surplus."""
+    """Why an account cannot be rebuilt: the seq of its first ledger row that is missing, altered or surplus.
+
+    Of rows that Postgres gives but Python cannot hold (a time without end), the first seq that could not be reached.
+    """
 
     account_id: str
     seq: int
@@ -72,7 +75,10 @@ async def load(store: Store, account_id: str, *, receipts_in_memory_max: int = R
     start = (await store.snapshots([account_id])).get(account_id)
 
     async def rebuilt(snapshot: StoredSnapshot | None) -> AccountBook | BrokenLedger:
-        tail = [recorded async for recorded in store.ledger({account_id: snapshot.seq if snapshot else 0})]
+        after = snapshot.seq if snapshot else 0
+        tail, fault = await _read_alone(store, account_id, after)
+        if fault is not None:
+            return BrokenLedger(account_id, after + len(tail) + 1, fault)
         return _rebuilt(account_id, snapshot, tail, epoch=epoch, receipts_in_memory_max=receipts_in_memory_max)
 
     book = await rebuilt(start)
@@ -110,10 +116,34 @@ async def _swept(
         )
         return book if isinstance(book, BrokenLedger) else _at_head(book, head)
 
-    async for account_id, tail in by_account(store.ledger(after)):
-        yield rebuilt(account_id, tail)
+    try:
+        async for account_id, tail in by_account(store.ledger(after)):
+            yield rebuilt(account_id, tail)
+    except StoreUnavailable:
+        raise
+    except Exception:  # a row that cannot even be read has ended the stream for all that came after it
+        for account_id in list(waiting):
+            tail, fault = await _read_alone(store, account_id, after[account_id])
+            if fault is None:
+                yield rebuilt(account_id, tail)
+            else:
+                del waiting[account_id]
+                yield BrokenLedger(account_id, after[account_id] + len(tail) + 1, fault)
     for account_id in list(waiting):
         yield rebuilt(account_id, [])
+
+
+async def _read_alone(store: Store, account_id: str, after: int) -> tuple[list[RecordedEvent], str | None]:
+    """What can be read of one account's ledger, and why no more."""
+    tail: list[RecordedEvent] = []
+    try:
+        async for recorded in store.ledger({account_id: after}):
+            tail.append(recorded)
+    except StoreUnavailable:
+        raise
+    except Exception as error:  # named in the account's failure
+        return tail, str(error) or type(error).__name__
+    return tail, None
 
 
 async def by_account(ledger: AsyncIterator[RecordedEvent]) -> AsyncIterator[tuple[str, list[RecordedEvent]]]:
