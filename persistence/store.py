@@ -94,10 +94,14 @@ class StoredSnapshot(msgspec.Struct, frozen=True):
 
 
 class Store(Protocol):
-    """Durable storage of accounts. Every method may raise `StoreUnavailable`."""
+    """Durable storage of accounts. Every method may raise `StoreUnavailable`. An id that is no UUID is unknown."""
 
     async def create(self, opening: CreateAccount, first: Append) -> Created:
-        """Write a new account, or return the one that has the opening's idempotency key."""
+        """Write a new account, or return the one that has the opening's idempotency key, or `first`'s account id.
+
+        So it may be repeated with the same arguments, and must be after `StoreUnavailable`, which here may also mean
+        that the answer was lost. Raises `DataRefused`.
+        """
 
     async def commit(self, appends: Sequence[Append]) -> Mapping[str, Verdict]:
         """One transaction over appends of distinct accounts; verdict by account id.

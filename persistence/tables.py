@@ -32,7 +32,6 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 LEDGER_PARTITIONS: Final = 8
-SNAPSHOTS_KEPT: Final = 3
 
 metadata: Final = MetaData(
     naming_convention={

@@ -147,6 +147,7 @@ CREATE TABLE prop_positions (
 CREATE UNIQUE INDEX prop_positions_open ON prop_positions (account_id, symbol, side) WHERE status = 'open';
 """
 
+# A receipt is about 2 KB, where Postgres would begin to compress it, for more time than all else its row costs.
 DECISION_ACTIONS = """
 CREATE TABLE prop_decision_actions (
     account_id uuid NOT NULL,
@@ -164,7 +165,7 @@ CREATE TABLE prop_decision_actions (
     CONSTRAINT prop_decision_actions_fingerprint CHECK (octet_length(fingerprint) = 32),
     CONSTRAINT prop_decision_actions_outcome CHECK
         ((status = 'executed' AND code IS NULL) OR (status = 'rejected' AND code IS NOT NULL))
-);
+) WITH (toast_tuple_target = 8160);
 CREATE INDEX prop_decision_actions_account ON prop_decision_actions (account_id, seq);
 """
 

@@ -1,0 +1,264 @@
+"""Group commit: many appends, one transaction, no lingering.
+
+All that arrives while one commit runs goes into the next. Guarantees: an append is answered `committed` only after its
+COMMIT was confirmed, by Postgres or by a locked read of its head (G1); appends of one account are committed in the
+order they came, never two in one transaction; a bad append is refused alone (G8); past a named limit `append` raises
+at once and nothing of the call is queued (G11); nobody waits longer than `unresolved_seconds_max`.
+
+Verdicts::
+
+    committed   durable
+    fenced      another activation of the account wrote since, or claimed it
+    refused     storage will never take these rows
+    unknown     no verdict in time: the rows may be written yet, unless the epoch is raised
+"""
+
+import asyncio
+import random
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from typing import Final, Literal
+
+import msgspec
+import structlog
+
+from persistence.store import Append, CommitAmbiguous, DataRefused, Head, Store, StoreUnavailable
+
+AppendVerdict = Literal["committed", "fenced", "refused", "unknown"]
+
+EVENT_OVERHEAD_BYTES: Final = 400
+"""What an event brings to the queue beside its payload: its struct and the rows that follow from it."""
+RETRY_SECONDS_MIN: Final = 0.05
+RETRY_SECONDS_MAX: Final = 2.0
+
+_log = structlog.get_logger(__name__)
+
+
+class Overloaded(Exception):
+    """The queue is full, or closing; nothing was queued, so nothing will be written."""
+
+
+class Counters(msgspec.Struct):
+    """Totals since the start. `batch_sizes` counts commits by their events, rounded up to a power of two."""
+
+    commits: int = 0
+    appends: int = 0
+    events: int = 0
+    fenced: int = 0
+    refused: int = 0
+    unknown: int = 0
+    overloaded: int = 0
+    unavailable: int = 0
+    batch_sizes: Counter[int] = msgspec.field(default_factory=Counter)
+    ambiguous: Counter[str] = msgspec.field(default_factory=Counter)
+
+
+class _Waiting(msgspec.Struct, eq=False):
+    """One append in the queue and what its caller waits for. Done: answered, or given up by its caller."""
+
+    append: Append
+    verdict: asyncio.Future[AppendVerdict]
+    bytes: int
+
+    @property
+    def account_id(self) -> str:
+        return self.append.account_id
+
+    @property
+    def events(self) -> int:
+        return len(self.append.events)
+
+
+_Batch = list[_Waiting]
+
+
+class Committer:
+    """A group commit over a store. Made inside a running event loop; `close` it at the end."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        queue_events_max: int = 10_000,
+        queue_bytes_max: int = 16 * 1024 * 1024,
+        commit_events_max: int = 2_000,
+        unresolved_seconds_max: float = 30.0,
+    ) -> None:
+        self.counters = Counters()
+        self.queued_events = 0
+        self.queued_bytes = 0
+        self._store = store
+        self._queue_events_max = queue_events_max
+        self._queue_bytes_max = queue_bytes_max
+        self._commit_events_max = commit_events_max
+        self._unresolved_seconds_max = unresolved_seconds_max
+        self._queue: deque[_Waiting] = deque()
+        self._arrived = asyncio.Event()
+        self._closing = False
+        self._worker = asyncio.create_task(self._work(), name="committer")
+
+    async def append(self, appends: Sequence[Append]) -> tuple[AppendVerdict, ...]:
+        """Commit the appends, each on its own merit; verdicts in their order. Raises `Overloaded` at once."""
+        waiting = self._enqueue(appends)
+        if waiting:
+            verdicts = [each.verdict for each in waiting]
+            _, unresolved = await asyncio.wait(verdicts, timeout=self._unresolved_seconds_max)
+            for each in waiting:
+                if each.verdict in unresolved:
+                    self._answer(each, "unknown")
+        return tuple(each.verdict.result() for each in waiting)
+
+    async def close(self) -> None:
+        """Refuse what comes now, commit what is queued, stop. Bounded by `unresolved_seconds_max`."""
+        self._closing = True
+        self._arrived.set()
+        await self._worker
+
+    # ------------------------------------------------------------ the queue
+
+    def _enqueue(self, appends: Sequence[Append]) -> _Batch:
+        loop = asyncio.get_running_loop()
+        waiting = [_Waiting(append, loop.create_future(), _bytes(append)) for append in appends]
+        events, size = sum(each.events for each in waiting), sum(each.bytes for each in waiting)
+        full = self.queued_events + events > self._queue_events_max or self.queued_bytes + size > self._queue_bytes_max
+        if full or self._closing:
+            self.counters.overloaded += 1
+            raise Overloaded(
+                "closing" if self._closing else f"{self.queued_events} events, {self.queued_bytes} bytes wait"
+            )
+        self.queued_events += events
+        self.queued_bytes += size
+        self._queue.extend(waiting)
+        self._arrived.set()
+        return waiting
+
+    def _answer(self, waiting: _Waiting, verdict: AppendVerdict) -> None:
+        """Once for each append: room in the queue is given back, and its caller goes on."""
+        if waiting.verdict.done():
+            return
+        self.queued_events -= waiting.events
+        self.queued_bytes -= waiting.bytes
+        if verdict == "committed":
+            self.counters.appends += 1
+            self.counters.events += waiting.events
+        else:
+            setattr(self.counters, verdict, getattr(self.counters, verdict) + 1)
+        waiting.verdict.set_result(verdict)
+
+    def _next_batch(self) -> _Batch:
+        """The oldest appends up to the event limit, one an account; what has to wait keeps its order."""
+        batch: _Batch = []
+        accounts: set[str] = set()
+        kept: deque[_Waiting] = deque()
+        events = 0
+        while self._queue and (not batch or events < self._commit_events_max):
+            waiting = self._queue.popleft()
+            if waiting.verdict.done():
+                continue
+            too_many = bool(batch) and events + waiting.events > self._commit_events_max
+            if too_many or waiting.account_id in accounts:
+                kept.append(waiting)
+            else:
+                batch.append(waiting)
+                events += waiting.events
+            accounts.add(waiting.account_id)  # also where it was kept: the account's next must not overtake it
+        self._queue.extendleft(reversed(kept))
+        return batch
+
+    # ------------------------------------------------------------ the worker
+
+    async def _work(self) -> None:
+        while self._queue or not self._closing:
+            batch = self._next_batch()
+            if not batch:
+                self._arrived.clear()
+                if not self._closing:
+                    await self._arrived.wait()
+                continue
+            try:
+                await self._commit(batch)
+            except Exception:  # a defect: nothing is known of these, and they are told so
+                _log.exception("commit_failed", appends=len(batch))
+                for waiting in batch:
+                    self._answer(waiting, "unknown")
+
+    async def _commit(self, batch: _Batch) -> None:
+        """Commit until every append of the batch is answered."""
+        pauses = _pauses()
+        while batch := [waiting for waiting in batch if not waiting.verdict.done()]:
+            try:
+                verdicts = await self._store.commit([waiting.append for waiting in batch])
+            except DataRefused as error:
+                await self._commit_apart(batch, error)
+            except StoreUnavailable as error:
+                self.counters.unavailable += 1
+                _log.warning("commit_unavailable", error=str(error), queued_events=self.queued_events)
+                await asyncio.sleep(next(pauses))
+            except CommitAmbiguous as error:
+                _log.warning("commit_ambiguous", error=str(error), appends=len(batch))
+                await self._settle(batch)
+                await asyncio.sleep(next(pauses) if _unanswered(batch) else 0)
+            else:
+                self._count(batch)
+                for waiting in batch:
+                    self._answer(waiting, verdicts[waiting.account_id])
+
+    async def _commit_apart(self, batch: _Batch, error: DataRefused) -> None:
+        """Find the bad append by halving; the good ones are committed on the way."""
+        if len(batch) == 1:
+            _log.error("append_refused", account_id=batch[0].account_id, error=str(error))
+            self._answer(batch[0], "refused")
+            return
+        half = len(batch) // 2
+        await self._commit(batch[:half])
+        await self._commit(batch[half:])
+
+    async def _settle(self, batch: _Batch) -> None:
+        """After a lost answer: what the locked heads prove is answered, what was not written stays in the batch."""
+        pauses = _pauses()
+        while _unanswered(batch):
+            try:
+                heads = await self._store.settle([waiting.account_id for waiting in batch])
+            except StoreUnavailable as error:
+                self.counters.unavailable += 1
+                _log.warning("settle_unavailable", error=str(error))
+                await asyncio.sleep(next(pauses))
+                continue
+            for waiting in batch:
+                proof = _proof(waiting.append, heads.get(waiting.account_id))
+                self.counters.ambiguous[proof] += 1
+                if proof != "not_written":
+                    self._answer(waiting, proof)
+            return
+
+    def _count(self, batch: _Batch) -> None:
+        self.counters.commits += 1
+        events = sum(waiting.events for waiting in batch)
+        self.counters.batch_sizes[1 << (events - 1).bit_length()] += 1
+
+
+def _proof(append: Append, head: Head | None) -> Literal["committed", "fenced", "not_written"]:
+    """What a locked head says of an append whose answer was lost."""
+    if head is None:
+        return "fenced"
+    if head.last_seq == append.last_seq and head.head_hash == append.head_hash:
+        return "committed"
+    if head.last_seq == append.expected_seq and head.epoch <= append.epoch:
+        return "not_written"
+    return "fenced"
+
+
+def _unanswered(batch: _Batch) -> bool:
+    return any(not waiting.verdict.done() for waiting in batch)
+
+
+def _pauses() -> Iterator[float]:
+    """Seconds between attempts: doubling, with jitter so that persisters do not come back in step."""
+    pause = RETRY_SECONDS_MIN
+    while True:
+        yield pause * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries, guards nothing
+        pause = min(2 * pause, RETRY_SECONDS_MAX)
+
+
+def _bytes(append: Append) -> int:
+    return sum(len(event.payload) + EVENT_OVERHEAD_BYTES for event in append.events)

@@ -1,0 +1,131 @@
+"""The store in memory: the same rows, the same fencing, no durability. For tests and fault injection.
+
+Every method does its work in one synchronous step, so concurrent callers meet whole commits only.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Final
+
+from msgspec.structs import replace
+
+from engine.account import Status
+from engine.commands import CreateAccount
+from engine.events import RecordedEvent
+from engine.views import AccountView, ActionKey, BalanceView, FillView, OrderView, PositionRow, Receipt
+from persistence import snapshots
+from persistence.snapshots import PackedSnapshot
+from persistence.store import Append, Created, DataRefused, Head, Store, StoredSnapshot, Verdict
+
+HOSTED: Final[frozenset[Status]] = frozenset({"active", "paused", "locked"})
+
+
+class MemoryStore(Store):
+    """Tables as dicts, one a table, keyed as the tables are."""
+
+    def __init__(self) -> None:
+        self.accounts: dict[str, AccountView] = {}
+        self.openings: dict[str, CreateAccount] = {}
+        self.ids_by_key: dict[str, str] = {}
+        self.heads: dict[str, Head] = {}
+        self.balances: dict[str, BalanceView] = {}
+        self.events: dict[tuple[str, int], RecordedEvent] = {}
+        self.orders: dict[str, OrderView] = {}
+        self.fills: dict[str, FillView] = {}
+        self.positions: dict[tuple[str, int], PositionRow] = {}
+        self.actions: dict[tuple[str, ActionKey], Receipt] = {}
+        self.packed_snapshots: dict[tuple[str, int], PackedSnapshot] = {}
+
+    async def create(self, opening: CreateAccount, first: Append) -> Created:
+        key = opening.idempotency_key
+        existing = self.ids_by_key.get(key, first.account_id) if key is not None else first.account_id
+        if existing in self.openings:
+            replayed = existing != first.account_id
+            return Created(self.accounts[existing], self.openings[existing], replayed=replayed)
+        if key is not None:
+            self.ids_by_key[key] = first.account_id
+        self.openings[first.account_id] = opening
+        self._write(first)
+        return Created(first.account, opening, replayed=False)
+
+    async def commit(self, appends: Sequence[Append]) -> Mapping[str, Verdict]:
+        moving = {append.account_id: append for append in appends if self._follows(append)}
+        for append in moving.values():
+            self._refuse_repeats(append)
+        for append in moving.values():
+            self._write(append)
+        return {append.account_id: "committed" if append.account_id in moving else "fenced" for append in appends}
+
+    async def settle(self, account_ids: Sequence[str]) -> Mapping[str, Head]:
+        return {account_id: self.heads[account_id] for account_id in account_ids if account_id in self.heads}
+
+    async def claim(self, account_ids: Sequence[str]) -> Mapping[str, Head]:
+        for account_id in self.heads.keys() & set(account_ids):
+            head = self.heads[account_id]
+            self.heads[account_id] = replace(head, epoch=head.epoch + 1)
+        return await self.settle(account_ids)
+
+    async def epochs(self, account_ids: Sequence[str]) -> Mapping[str, int]:
+        return {account_id: head.epoch for account_id, head in (await self.settle(account_ids)).items()}
+
+    async def save_snapshots(self, kept: Sequence[StoredSnapshot]) -> int:
+        mine = [each for each in kept if self._has_epoch(each.account_id, each.epoch)]
+        for snapshot in mine:
+            self.packed_snapshots[snapshot.account_id, snapshot.seq] = snapshots.packed(snapshot)
+            for surplus in self._newest_first(snapshot.account_id)[snapshots.KEPT :]:
+                del self.packed_snapshots[surplus.account_id, surplus.seq]
+        return len(mine)
+
+    async def snapshots(self, account_ids: Sequence[str]) -> Mapping[str, StoredSnapshot]:
+        found = {}
+        for account_id in account_ids:
+            readable = filter(None, map(snapshots.unpacked, self._newest_first(account_id)))
+            newest = next(readable, None)
+            if newest is not None:
+                found[account_id] = newest
+        return found
+
+    async def ledger(self, after: Mapping[str, int]) -> AsyncIterator[RecordedEvent]:
+        for key in sorted(self.events):
+            if key[0] in after and key[1] > after[key[0]]:
+                yield self.events[key]
+
+    async def receipts(self, account_id: str, keys: Sequence[ActionKey]) -> Mapping[ActionKey, Receipt]:
+        return {key: self.actions[account_id, key] for key in keys if (account_id, key) in self.actions}
+
+    async def hostable(self) -> Sequence[str]:
+        exposed = {account_id for (account_id, _), row in self.positions.items() if row.view.status == "open"}
+        hosted = [account for account in self.accounts.values() if account.status in HOSTED]
+        hosted.sort(key=lambda account: (account.id not in exposed, account.created_at, account.id))
+        return [account.id for account in hosted]
+
+    def _follows(self, append: Append) -> bool:
+        head = self.heads.get(append.account_id)
+        return head is not None and (head.epoch, head.last_seq) == (append.epoch, append.expected_seq)
+
+    def _has_epoch(self, account_id: str, epoch: int) -> bool:
+        head = self.heads.get(account_id)
+        return head is not None and head.epoch == epoch
+
+    def _refuse_repeats(self, append: Append) -> None:
+        """What the unique keys refuse."""
+        for event in append.events:
+            if (append.account_id, event.seq) in self.events:
+                raise DataRefused(f"event {event.seq} of {append.account_id} exists")
+        for receipt in append.receipts:
+            if (append.account_id, receipt.key) in self.actions:
+                raise DataRefused(f"action {receipt.key} of {append.account_id} was answered before")
+
+    def _write(self, append: Append) -> None:
+        account_id = append.account_id
+        self.heads[account_id] = Head(account_id, append.epoch, append.last_seq, append.head_hash)
+        self.accounts[account_id] = append.account
+        self.balances[account_id] = append.balance
+        self.events.update({(account_id, event.seq): event for event in append.events})
+        self.orders.update({order.id: order for order in append.orders})
+        self.fills.update({fill.id: fill for fill in append.fills})
+        self.positions.update({(account_id, row.opened_seq): row for row in append.positions})
+        self.actions.update({(account_id, receipt.key): receipt for receipt in append.receipts})
+
+    def _newest_first(self, account_id: str) -> list[PackedSnapshot]:
+        of_account = [row for row in self.packed_snapshots.values() if row.account_id == account_id]
+        return sorted(of_account, key=lambda row: row.seq, reverse=True)
