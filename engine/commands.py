@@ -28,7 +28,7 @@ class CreateAccount(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class Action(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """One proposed action, as the AI sent it. `fraction` is of the position; `leverage` None is the policy's maximum."""
+    """One proposed action, as the AI sent it. `fraction` is of the position; no `leverage` is the policy's maximum."""
 
     decision_action_id: str
     action: str

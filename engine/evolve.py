@@ -116,6 +116,7 @@ def _changes(account: Account, event: Event, at: datetime) -> dict[str, Any]:
                 "realized_pnl": event.realized_pnl,
                 "fees_paid": event.fees_paid,
                 "high_watermark": event.high_watermark,
+                "stale": account.stale if event.positions else (),
             }
         case LiquidationTriggered() | AccountRecomputed():
             return {}

@@ -7,7 +7,7 @@ import msgspec
 
 from engine import money
 from engine.account import Account
-from engine.money import UNIT, ZERO
+from engine.money import UNIT, ZERO, plus
 from engine.policy import LONG, Policy
 from engine.positions import Position, PositionKey
 from engine.quotes import Quote, Quotes, usable
@@ -65,14 +65,14 @@ class Room(msgspec.Struct, frozen=True):
         return order_notional <= self.policy.max_notional
 
     def within_aggregate(self, order_notional: Decimal) -> bool:
-        return self.valuation.equity > 0 and self.valuation.open_notional + order_notional <= self.aggregate_limit
+        return self.valuation.equity > 0 and plus(self.valuation.open_notional, order_notional) <= self.aggregate_limit
 
     def within_position(self, order_notional: Decimal) -> bool:
-        return self.held_notional + order_notional <= self.position_limit
+        return plus(self.held_notional, order_notional) <= self.position_limit
 
     def margin_needed(self, order_notional: Decimal) -> Decimal:
         """Initial margin and fee of the order."""
-        return money.ratio(order_notional, self.leverage) + money.fee(order_notional, self.policy.fee_bps)
+        return plus(money.ratio(order_notional, self.leverage), money.fee(order_notional, self.policy.fee_bps))
 
     def within_margin(self, order_notional: Decimal) -> bool:
         return self.margin_needed(order_notional) <= self.valuation.free_margin

@@ -235,7 +235,7 @@ def _position_equity_exceeded(p: Proposal) -> Context | None:
     if room.within_position(p.order_notional):
         return None
     return {
-        "positionNotional": text(room.held_notional + p.order_notional),
+        "positionNotional": text(money.plus(room.held_notional, p.order_notional)),
         "equity": text(p.valuation.equity),
         "ratio": text(p.account.policy.position_equity_ratio),
         "limit": text(money.round8(room.position_limit)),

@@ -81,6 +81,11 @@ def times(amount: Decimal, factor: Decimal) -> Decimal:
     return EXACT.multiply(amount, factor)
 
 
+def plus(amount: Decimal, asked: Decimal) -> Decimal:
+    """An exact sum with a figure that only was asked for: an order may be larger than any that is kept."""
+    return EXACT.add(amount, asked)
+
+
 def quantity_for(order_notional: Decimal, price: Decimal) -> Decimal:
     """Units that `order_notional` buys at `price`, rounded down."""
     return floor8(EXACT.divide(order_notional, price))

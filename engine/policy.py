@@ -63,7 +63,7 @@ class Policy(msgspec.Struct, frozen=True, rename="camel"):
 
 def faults(policy: Policy) -> Iterator[tuple[str, str]]:
     """(wire field, what it must be) for every figure out of range."""
-    ages = policy.quote_max_age_ms
+    ages, ratio = policy.quote_max_age_ms, policy.max_position_equity_ratio
     checks = (
         ("maxLeverage", 1 <= policy.max_leverage <= LEVERAGE_MAX, f"between 1 and {LEVERAGE_MAX}"),
         ("maxNotional", policy.max_notional > 0, "above 0"),
@@ -74,7 +74,7 @@ def faults(policy: Policy) -> Iterator[tuple[str, str]]:
         ("feeBps", 0 <= policy.fee_bps <= FEE_BPS_MAX, f"0 to {FEE_BPS_MAX}"),
         ("slippageBps", 0 <= policy.slippage_bps <= SLIPPAGE_BPS_MAX, f"0 to {SLIPPAGE_BPS_MAX}"),
         ("maxDrawdown", 0 < policy.max_drawdown <= 1, "above 0, at most 1"),
-        ("maxPositionEquityRatio", policy.position_equity_ratio > 0, "above 0"),
+        ("maxPositionEquityRatio", ratio is None or ratio > 0, "above 0"),
         ("quoteMaxAgeMs/trade", 0 < ages.trade <= QUOTE_AGE_MS_MAX, f"1 to {QUOTE_AGE_MS_MAX}"),
         ("quoteMaxAgeMs/mark", 0 < ages.mark <= QUOTE_AGE_MS_MAX, f"1 to {QUOTE_AGE_MS_MAX}"),
         ("quoteMaxAgeMs/liquidate", 0 < ages.liquidate <= QUOTE_AGE_MS_MAX, f"1 to {QUOTE_AGE_MS_MAX}"),

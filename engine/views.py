@@ -11,12 +11,11 @@ from typing import Literal
 
 import msgspec
 
+from engine import gates
 from engine.account import Account, Counters, Status
 from engine.commands import Action, Mode
 from engine.events import ActionRejected, Event, FillBooked, Intent, OrderValidated, PositionChanged
-from engine.exposure import Room, valued
-from engine.fills import fill_price
-from engine.money import EXACT, ONE, ZERO, round8
+from engine.money import EXACT, ONE, UNIT, ZERO, round8
 from engine.policy import LONG, SHORT, Policy, Side
 from engine.positions import Position
 from engine.quotes import Quote, Quotes, age_ms, usable
@@ -434,32 +433,17 @@ def _symbol_context(account: Account, symbol: str, quotes: Quotes, now: datetime
         quote=quote,
         age_ms=age_ms(shown, now) if shown else None,
         fresh=quote is not None,
-        capacity=tuple(_capacity(account, symbol, side, found, quotes, now) for side in sides),
+        capacity=tuple(_capacity(account, symbol, side, quotes, now) for side in sides),
     )
 
 
-def _capacity(
-    account: Account, symbol: str, side: Side, found: Quote | Failure, quotes: Quotes, now: datetime
-) -> Capacity:
-    policy = account.policy
-    blocked = None
-    if account.status != "active":
-        blocked = GateCode.ACCOUNT_NOT_ACTIVE
-    elif side not in policy.allowed_directions:
-        blocked = GateCode.DIRECTION_NOT_ALLOWED
-    elif isinstance(found, Failure):
-        blocked = found.code
-    elif (symbol, side) not in account.positions and len(account.positions) >= policy.max_open_positions:
-        blocked = GateCode.MAX_OPEN_POSITIONS_EXCEEDED
-    if blocked is not None or isinstance(found, Failure):
-        return Capacity(side=side, max_quantity=None, price=None, blocked_by=blocked)
-    price = fill_price(found, policy, side=side, intent="open")
-    valuation = valued(account, quotes, now)
-    room = Room(
-        policy=policy,
-        valuation=valuation,
-        held_notional=valuation.notionals.get((symbol, side), ZERO),
-        price=price,
-        leverage=policy.max_leverage,
-    )
-    return Capacity(side=side, max_quantity=room.quantity_max(), price=price, blocked_by=None)
+def _capacity(account: Account, symbol: str, side: Side, quotes: Quotes, now: datetime) -> Capacity:
+    """What the gates themselves say of the smallest opening, and how far a larger one could go."""
+    probe = Action(decision_action_id="", action="open", symbol=symbol, side=side, quantity=UNIT)
+    proposed = gates.proposal(account, probe, quotes, now)
+    codes = [failure.code for failure in gates.judge(proposed).failures]
+    shut = next((code for code in codes if code not in gates.SIZE_GATES), None)
+    if shut is not None:
+        return Capacity(side=side, max_quantity=None, price=None, blocked_by=shut)
+    quantity_max = None if codes else proposed.room.quantity_max()
+    return Capacity(side=side, max_quantity=quantity_max, price=proposed.price, blocked_by=codes[0] if codes else None)
