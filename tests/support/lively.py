@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -27,12 +27,13 @@ from engine.commands import (
 from engine.decide import Context
 from engine.ids import uuid7
 from engine.money import round8
-from engine.policy import Policy
+from engine.policy import LONG, SHORT, Policy, Side
 from engine.quotes import Quote
 from engine.views import changes
 from persistence.store import Head, Store, StoredSnapshot, append_of
 
 BEGINNING = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
+SIDES: Final[tuple[Side, ...]] = (LONG, SHORT)
 MIDS = {"BTC-USD": Decimal(50_000), "ETH-USD": Decimal(3_000), "SOL-USD": Decimal(100)}
 
 
@@ -115,7 +116,7 @@ class Life:
                 await self.submit(ResumeAccount(reason="inspected"))
 
     def _action(self, place: int) -> Action:
-        symbol, side = self.chance.choice([*MIDS, "DOGE-USD"]), self.chance.choice(("long", "short"))
+        symbol, side = self.chance.choice([*MIDS, "DOGE-USD"]), self.chance.choice(SIDES)
         what = self.chance.choice(("open", "open", "open", "reduce", "close", "hold"))
         sized: dict[str, Any] = {}
         if what == "open":
