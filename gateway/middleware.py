@@ -21,6 +21,7 @@ from gateway.auth import TokenRing, authenticate
 from gateway.metrics import HttpMetrics
 from gateway.problems import MEDIA_TYPE, Problem
 from gateway.serving import REQUEST_ID, TOKEN, Served
+from persistence.recovery import LedgerBroken
 from persistence.store import StoreUnavailable
 
 REQUEST_ID_HEADER: Final = "X-Request-Id"
@@ -32,8 +33,9 @@ SECURITY_HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
     hdrs.CACHE_CONTROL: "no-store",
-    hdrs.SERVER: "prop",
 }
+SERVER_NAME: Final = "prop"
+"""Instead of the names and versions of what it is made of."""
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 log = structlog.get_logger("gateway")
@@ -79,6 +81,7 @@ async def stamp(request: web.Request, response: web.StreamResponse) -> None:
     """On every response, also a streamed one, before its head is sent."""
     for name, value in SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)
+    response.headers[hdrs.SERVER] = SERVER_NAME
     if REQUEST_ID in request:
         response.headers[REQUEST_ID_HEADER] = request[REQUEST_ID]
 
@@ -91,6 +94,9 @@ def as_problem(error: Exception, request_id: str) -> Problem:
         case StoreUnavailable():
             log.warning("storage_unavailable", request_id=request_id, detail=str(error))
             return Problem("storage_unavailable")
+        case LedgerBroken():
+            log.error("ledger_broken", request_id=request_id, detail=str(error))
+            return Problem("account_quarantined")
         case web.HTTPMethodNotAllowed():
             allowed = ", ".join(sorted(error.allowed_methods))
             return Problem("method_not_allowed", f"takes {allowed}", headers={hdrs.ALLOW: allowed})

@@ -13,12 +13,12 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.web_protocol import RequestHandler
 
 from engine.ids import uuid7
 from gateway.app import ADMISSION
-from gateway.middleware import REQUEST_ID_HEADER, SECURITY_HEADERS, log
+from gateway.middleware import REQUEST_ID_HEADER, SECURITY_HEADERS, SERVER_NAME, log
 from gateway.problems import MEDIA_TYPE, Problem
 
 BACKLOG: Final = 512
@@ -77,7 +77,7 @@ class Connection(RequestHandler):
             body=problem.body(instance="", request_id=request_id),
             status=problem.kind.status,
             content_type=MEDIA_TYPE,
-            headers={**SECURITY_HEADERS, REQUEST_ID_HEADER: request_id},
+            headers={**SECURITY_HEADERS, hdrs.SERVER: SERVER_NAME, REQUEST_ID_HEADER: request_id},
         )
         response.force_close()
         return response

@@ -1,0 +1,13 @@
+"""A gateway over fakes, on a real socket."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.unit.gateway.fakes import Door, opened_door
+
+
+@pytest.fixture
+async def door() -> AsyncIterator[Door]:
+    async with opened_door() as found:
+        yield found
