@@ -38,6 +38,8 @@ from configs.sections import (
 )
 
 DEFAULT_FILE = Path(__file__).with_name("default.toml")
+DEFAULTS = "default.toml"
+"""The source of a setting that nobody has set."""
 SHORT_NAMES = {"PROP_DATABASE_URL": "database.url", "RAY_ADDRESS": "ray.address"}
 
 Directory = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
@@ -95,6 +97,10 @@ class Settings(BaseSettings):
         """Only what :func:`load_settings` merged, since it also keeps where each value came from."""
         return (init_settings,)
 
+    def source_of(self, key: str) -> str:
+        """Which source gave the setting under this dotted key; "unset" where none did."""
+        return self._sources.get(key, "unset")
+
     def provenance(self) -> list[Origin]:
         """Every setting in force and where it came from, in the order of declaration."""
         return [Origin(key, _without_password(_value(self, key)), self._sources.get(key, "unset")) for key in KEYS]
@@ -129,7 +135,7 @@ def _layers(
     config_file: Path | str | None, overrides: Mapping[str, object], environ: Mapping[str, str]
 ) -> Iterator[tuple[str, dict[str, object]]]:
     """The sources, lowest first, each as a name and its values by dotted key."""
-    yield "default.toml", _read_toml(DEFAULT_FILE)
+    yield DEFAULTS, _read_toml(DEFAULT_FILE)
     if config_file is not None:
         yield str(config_file), _read_toml(Path(config_file))
     for name, key in SHORT_NAMES.items():

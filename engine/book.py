@@ -16,7 +16,7 @@ from engine.commands import Action, Command, CreateAccount, TakeAction, differin
 from engine.decide import Context, Decision, decide
 from engine.events import AccountCreated, Event, RecordedEvent
 from engine.evolve import begin, evolve
-from engine.invariants import invariant
+from engine.invariants import InvariantBroken, invariant
 from engine.receipts import Receipts
 from engine.rejections import Refusal
 from engine.views import ActionKey, ActionResult, Changes, PlacedEvent, Receipt
@@ -203,8 +203,9 @@ def replayed(
     """A book from its whole ledger, and every event in its place; raises `InvariantBroken`."""
     following = iter(events)
     recorded, first = next(following)
-    invariant(isinstance(first, AccountCreated), f"ledger of {recorded.account_id} does not begin with its creation")
     invariant(recorded.seq == 1, f"ledger of {recorded.account_id}: seq 1 is missing, {recorded.seq} found")
+    if not isinstance(first, AccountCreated):
+        raise InvariantBroken(f"ledger of {recorded.account_id} does not begin with its creation")
     account = begin(first, account_id=recorded.account_id, at=recorded.occurred_at)
     receipts = Receipts(recent_max=receipts_in_memory_max)
     book = AccountBook(account, epoch=epoch, head=verified(canonical.GENESIS, recorded), receipts=receipts)

@@ -1,0 +1,69 @@
+"""AccountActor: the Ray shell of an account host. Decodes, delegates, encodes; decides nothing."""
+
+from contextlib import AsyncExitStack
+
+import msgspec
+import ray
+
+from actors.hosting import AccountHost
+from actors.logs import configure
+from actors.messages import packed, requests
+from actors.persister import committer_over
+from actors.ports import Appender
+from actors.remote import RayAppender
+from actors.runtime import RuntimeConfig, config_of
+from engine.quotes import Quote
+from persistence.postgres_store import PostgresStore
+
+CONNECTIONS_MAX = 2
+"""Of one account actor: recovery, old receipts, leases and snapshots; commits have the persister's."""
+
+
+class AccountActor:
+    """Hosts accounts in a process of its own. `open` before anything else."""
+
+    def __init__(self, name: str, config: bytes) -> None:
+        self._name = name
+        self._config = config_of(config)
+        configure(self._config.log_level, self._config.log_format)
+
+    async def open(self) -> None:
+        config, self._resources = self._config, AsyncExitStack()
+        connections = CONNECTIONS_MAX + (CONNECTIONS_MAX if config.persister_placement == "local" else 0)
+        store = await self._resources.enter_async_context(
+            PostgresStore.connect(config.database_url, pool_size_max=connections, application_name=self._name)
+        )
+        self._host = AccountHost(self._name, store, self._appender(config, store), config.host)
+
+    def _appender(self, config: RuntimeConfig, store: PostgresStore) -> Appender:
+        if config.persister_placement == "shared":
+            return RayAppender(config, place=sum(self._name.encode()))
+        committer = committer_over(store, config.persister)
+        self._resources.push_async_callback(committer.close)
+        return committer
+
+    async def activate(self, account_ids: list[str]) -> bytes:
+        return msgspec.msgpack.encode(await self._host.activate(account_ids))
+
+    async def handle(self, data: bytes) -> bytes:
+        return packed(await self._host.handle(requests(data)))
+
+    async def see(self, version: int, quotes: bytes) -> None:
+        await self._host.see(version, msgspec.msgpack.decode(quotes, type=dict[str, Quote]))
+
+    async def mark(self, pass_id: str, account_ids: list[str], quotes: bytes) -> bytes:
+        vector = msgspec.msgpack.decode(quotes, type=dict[str, Quote])
+        return msgspec.msgpack.encode(await self._host.mark(pass_id, account_ids, vector))
+
+    async def passivate(self, account_ids: list[str]) -> None:
+        await self._host.passivate(account_ids)
+
+    async def pulse(self) -> bytes:
+        return msgspec.msgpack.encode(await self._host.pulse())
+
+    async def close(self) -> None:
+        await self._host.close()
+        await self._resources.aclose()
+
+
+RemoteAccountActor = ray.remote(AccountActor)

@@ -1,0 +1,197 @@
+"""The account client: finds an account's host, sends requests there together, and tries again through a lost host.
+
+Requests for one host that arrive while a call is in flight travel in the next call: a Ray call costs about a
+millisecond whatever it carries. Sending again is safe because keys dedupe (G2); a command that carries no key and
+is not idempotent is sent again only where it cannot have run.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Final, TypeVar
+
+from actors.hosting import utc_now
+from actors.limits import ClientLimits
+from actors.messages import PassReport, Read, Reading, Reply, Request, Submit, Unserved, Wellness
+from actors.ports import Host, Lost, Overseer
+from engine.book import AccountBook
+from engine.commands import CompleteAccount, CreateAccount, LiquidateAccount
+from engine.ids import uuid7
+from engine.quotes import Quote
+from engine.views import Changes
+from persistence.recovery import load
+from persistence.store import Created, Store, StoreUnavailable, append_of
+
+Answer = TypeVar("Answer")
+
+NOTHING: Final = Changes((), (), (), ())
+
+
+class Lane:
+    """The way to one host: what waits while calls are in flight travels together in the next one."""
+
+    def __init__(self, host: Host, limits: ClientLimits) -> None:
+        self._host = host
+        self._limits = limits
+        self._waiting: list[tuple[Request, asyncio.Future[Reply]]] = []
+        self._in_flight: set[asyncio.Task[None]] = set()
+
+    async def send(self, request: Request) -> Reply:
+        """Raises `Lost`."""
+        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._waiting.append((request, answer))
+        self._depart()
+        return await answer
+
+    def _depart(self) -> None:
+        while self._waiting and len(self._in_flight) < self._limits.calls_in_flight:
+            seats = self._limits.requests_per_call_max
+            passengers, self._waiting = self._waiting[:seats], self._waiting[seats:]
+            call = asyncio.create_task(self._travel(passengers))
+            self._in_flight.add(call)
+            call.add_done_callback(self._arrived)
+
+    def _arrived(self, call: asyncio.Task[None]) -> None:
+        self._in_flight.discard(call)
+        self._depart()
+
+    async def _travel(self, passengers: list[tuple[Request, asyncio.Future[Reply]]]) -> None:
+        try:
+            replies = await asyncio.wait_for(
+                self._host.handle(tuple(request for request, _ in passengers)), self._limits.attempt_ms / 1000
+            )
+        except (Lost, TimeoutError) as lost:
+            for _, answer in passengers:
+                if not answer.done():
+                    answer.set_exception(Lost(str(lost) or f"{self._host.name} did not answer in time"))
+            return
+        for (_, answer), reply in zip(passengers, replies, strict=True):
+            if not answer.done():
+                answer.set_result(reply)
+
+
+class RoutedClient:
+    """`AccountClient` over a supervisor and the hosts it names. `reach` turns a host's name into a way to call it."""
+
+    def __init__(
+        self,
+        overseer: Overseer,
+        store: Store,
+        reach: Callable[[str], Host],
+        limits: ClientLimits,
+        *,
+        entropy: Callable[[int], bytes],
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._overseer = overseer
+        self._store = store
+        self._reach = reach
+        self._limits = limits
+        self._entropy = entropy
+        self._now = now
+        self._places: dict[str, str] = {}
+        self._lanes: dict[str, Lane] = {}
+
+    async def create(self, opening: CreateAccount, *, request_id: str) -> Created:
+        """A new pending account, or the one that has the opening's idempotency key. Raises `StoreUnavailable`."""
+        now = self._now()
+        account_id = uuid7(now, self._entropy(10))
+        book, first = AccountBook.open(opening, account_id=account_id, now=now, request_id=request_id)
+        append = append_of(book.account, epoch=0, expected_seq=0, events=[first], changes=NOTHING)
+        return await self._store.create(opening, append)
+
+    async def call(self, request: Request) -> Reply:
+        """Send to wherever the account lives; through a lost host once more, until the deadline."""
+        deadline = time.monotonic() + self._limits.deadline_ms / 1000
+        may_have_run = False
+        tried: str | None = None
+        backoff_s = self._limits.backoff_ms / 1000
+        while time.monotonic() < deadline:
+            try:
+                place = self._places.get(request.account_id) or await self._locate(request.account_id, tried)
+                if isinstance(place, Unserved):
+                    if place.reason != "overloaded" or time.monotonic() + backoff_s >= deadline:
+                        return _honest(place, may_have_run)
+                else:
+                    tried = place
+                    reply = await self._lane(place).send(request)
+                    if not isinstance(reply, Unserved) or reply.reason != "not_hosted":
+                        return reply
+            except Lost:
+                if not _repeatable(request) and tried is not None:
+                    self._places.pop(request.account_id, None)
+                    break
+                may_have_run = tried is not None
+            self._places.pop(request.account_id, None)
+            await asyncio.sleep(min(backoff_s, max(0.0, deadline - time.monotonic())))
+            backoff_s *= 2
+        return Unserved("outcome_unknown", "no answer within the deadline; sending the same ids again is safe")
+
+    async def read(self, account_id: str, *, request_id: str) -> Reading | None:
+        """Live where hosted, else from storage. Raises `StoreUnavailable`, or `LedgerBroken` for a ledger that does not
+        hold."""
+        place = self._places.get(account_id) or await self._whereabouts(account_id)
+        if place is not None:
+            try:
+                reply = await self._lane(place).send(Read(account_id, request_id))
+            except Lost:
+                reply = Unserved("not_hosted", "the host was lost")
+            if isinstance(reply, Reading):
+                return reply
+            self._places.pop(account_id, None)
+        book = await load(self._store, account_id)
+        return None if book is None else Reading(book.account)
+
+    async def mark_all(self, *, request_id: str) -> PassReport:
+        """One marking pass now. Raises `StoreUnavailable` when the supervisor does not answer."""
+        return await self._asked(self._overseer.mark_all(request_id))
+
+    async def quotes(self) -> Mapping[str, Quote]:
+        """The price vector that hosts have. Raises `StoreUnavailable` when the supervisor does not answer."""
+        return await self._asked(self._overseer.quotes())
+
+    async def wellness(self) -> Sequence[Wellness]:
+        """Health of supervisor, recovery and quotes; of the supervisor alone when it does not answer."""
+        try:
+            return await self._overseer.wellness()
+        except Lost as lost:
+            return (Wellness("supervisor", False, str(lost)),)
+
+    async def _asked(self, asking: Awaitable[Answer]) -> Answer:
+        try:
+            return await asking
+        except Lost as lost:
+            raise StoreUnavailable(f"the supervisor does not answer: {lost}") from lost
+
+    async def _locate(self, account_id: str, tried: str | None) -> str | Unserved:
+        place = await self._overseer.locate(account_id, tried)
+        if isinstance(place, Unserved):
+            return place
+        self._places[account_id] = place.host
+        return place.host
+
+    async def _whereabouts(self, account_id: str) -> str | None:
+        try:
+            place = await self._overseer.whereabouts(account_id)
+        except Lost:
+            return None  # storage knows all that is durable
+        return place.host if place else None
+
+    def _lane(self, host: str) -> Lane:
+        lane = self._lanes.get(host)
+        if lane is None:
+            lane = self._lanes[host] = Lane(self._reach(host), self._limits)
+        return lane
+
+
+def _repeatable(request: Request) -> bool:
+    """Whether a second run of the request cannot do anything a first has not done."""
+    return not (isinstance(request, Submit) and isinstance(request.command, CompleteAccount | LiquidateAccount))
+
+
+def _honest(reply: Unserved, may_have_run: bool) -> Unserved:
+    """`overloaded` promises that nothing was done; after a lost answer nobody can promise that."""
+    if may_have_run and reply.reason == "overloaded":
+        return Unserved("outcome_unknown", reply.detail)
+    return reply

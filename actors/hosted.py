@@ -1,0 +1,117 @@
+"""Hosted: one live account in a host, and how far it is durable.
+
+Guarantee (G1): `durable(seq)` answers True only after a commit that covers `seq`, and False once the activation
+is poisoned. Events wait here, in order, until the host takes them along in its next append.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from engine.book import AccountBook, Entry
+from engine.events import RecordedEvent
+from engine.views import Changes, FillView, OrderView, PositionRow, Receipt
+from persistence.store import Append, StoredSnapshot, append_of
+
+
+class Hosted:
+    """A book with its undurable tail. Times are the host's monotonic seconds."""
+
+    def __init__(self, book: AccountBook, *, confirmed_at: float) -> None:
+        self.book = book
+        self.account_id = book.account.id
+        self.durable_seq = book.account.seq
+        self.confirmed_at = confirmed_at
+        self.touched_at = confirmed_at
+        self.poisoned = False
+        self.in_hand = 0
+        self._snapshot_seq = 0
+        self._events: list[RecordedEvent] = []
+        self._orders: list[OrderView] = []
+        self._fills: list[FillView] = []
+        self._positions: dict[int, PositionRow] = {}
+        self._receipts: list[Receipt] = []
+        self._waiters: list[tuple[int, asyncio.Future[bool]]] = []
+
+    @property
+    def has_pending(self) -> bool:
+        return bool(self._events)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Nothing asked, nothing undurable."""
+        return self.in_hand == 0 and self.durable_seq == self.book.account.seq
+
+    @property
+    def has_news(self) -> bool:
+        """Durable events that no snapshot of this activation covers."""
+        return self._snapshot_seq < self.durable_seq == self.book.account.seq
+
+    def is_snapshot_due(self, every_events: int) -> bool:
+        return self.book.account.seq - self._snapshot_seq >= every_events
+
+    @contextmanager
+    def holding(self) -> Iterator[None]:
+        """A request is being served."""
+        self.in_hand += 1
+        try:
+            yield
+        finally:
+            self.in_hand -= 1
+
+    def enqueue(self, entry: Entry) -> None:
+        """Put a decision's events and rows behind those that wait."""
+        changes = entry.changes
+        self._events += entry.recorded
+        self._orders += changes.orders
+        self._fills += changes.fills
+        self._receipts += changes.receipts
+        self._positions |= {row.opened_seq: row for row in changes.positions}
+
+    def detach(self) -> Append:
+        """Everything that waits, as one append; the book's state is that after its last event."""
+        rows = Changes(tuple(self._orders), tuple(self._fills), tuple(self._positions.values()), tuple(self._receipts))
+        append = append_of(
+            self.book.account,
+            epoch=self.book.epoch,
+            expected_seq=self._events[0].seq - 1,
+            events=self._events,
+            changes=rows,
+        )
+        self._events, self._orders, self._fills, self._positions, self._receipts = [], [], [], {}, []
+        return append
+
+    def snapshot(self) -> StoredSnapshot:
+        """The book as it is, to be kept once it is durable."""
+        self._snapshot_seq = self.book.account.seq
+        return StoredSnapshot(self.account_id, self.book.account.seq, self.book.epoch, self.book.state)
+
+    async def durable(self, seq: int) -> bool:
+        """Wait until `seq` is committed; False when this activation cannot say so any more."""
+        if self.durable_seq >= seq:
+            return True
+        if self.poisoned:
+            return False
+        waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiters.append((seq, waiter))
+        return await waiter
+
+    def became_durable(self, seq: int, *, confirmed_at: float) -> None:
+        self.durable_seq = seq
+        self.confirmed_at = confirmed_at
+        self.book.receipts.trim(seq)
+        served = [waiter for waited_seq, waiter in self._waiters if waited_seq <= seq]
+        self._waiters = [each for each in self._waiters if each[0] > seq]
+        self._release(served, True)
+
+    def poison(self) -> None:
+        """No more is durable here than already was."""
+        self.poisoned = True
+        stranded = [waiter for _, waiter in self._waiters]
+        self._waiters = []
+        self._release(stranded, False)
+
+    def _release(self, waiters: list[asyncio.Future[bool]], is_durable: bool) -> None:
+        for waiter in waiters:
+            if not waiter.done():  # its request may have been given up
+                waiter.set_result(is_durable)

@@ -1,0 +1,49 @@
+"""Named limits and cadences of the runtime, as plain values: `gateway.bootstrap` fills them from the settings."""
+
+import msgspec
+
+
+class HostLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Of one account host."""
+
+    queued_batches_per_account_max: int = 64
+    receipts_in_memory_max: int = 256
+    read_lease_ms: int = 5_000
+    snapshot_every_events: int = 500
+    idle_ms: int = 5_000
+    marks_per_turn: int = 200
+
+
+class SupervisorLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Of the supervisor. `marking_cadence_ms` 0 means that passes run only when asked for."""
+
+    account_actors_max: int = 16
+    cold_activations_max: int = 4
+    activation_chunk: int = 500
+    marking_cadence_ms: int = 5_000
+    quotes_poll_ms: int = 200
+    quotes_push_ms: int = 1_000
+    heartbeat_ms: int = 1_000
+    pulse_ms: int = 1_000
+    pulse_deadline_ms: int = 3_000
+    activation_deadline_ms: int = 60_000
+    pass_deadline_ms: int = 60_000
+
+
+class ClientLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Of a gateway's client. A Ray argument over 100 KB takes the slow road, hence `call_bytes_max`."""
+
+    deadline_ms: int = 10_000
+    attempt_ms: int = 5_000
+    calls_in_flight: int = 2
+    requests_per_call_max: int = 256
+    backoff_ms: int = 20
+
+
+class PersisterLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Of the group commit."""
+
+    queue_events_max: int = 10_000
+    queue_bytes_max: int = 16 * 1024 * 1024
+    commit_events_max: int = 2_000
+    append_deadline_ms: int = 40_000

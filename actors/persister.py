@@ -1,0 +1,56 @@
+"""PersisterActor: the Ray shell of a group committer that many account actors share."""
+
+from contextlib import AsyncExitStack
+
+import msgspec
+import ray
+
+from actors.limits import PersisterLimits
+from actors.logs import configure
+from actors.runtime import config_of
+from persistence.committer import Committer
+from persistence.postgres_store import PostgresStore
+from persistence.store import Append, Store
+
+CONNECTIONS_MAX = 2
+
+
+class PersisterActor:
+    """Commits what account actors append. Any number of these is safe: each account's epoch is the fence."""
+
+    def __init__(self, name: str, config: bytes) -> None:
+        self._name = name
+        self._config = config_of(config)
+        configure(self._config.log_level, self._config.log_format)
+
+    async def open(self) -> None:
+        config = self._config
+        self._resources = AsyncExitStack()
+        store = await self._resources.enter_async_context(
+            PostgresStore.connect(config.database_url, pool_size_max=CONNECTIONS_MAX, application_name=self._name)
+        )
+        self._committer = committer_over(store, config.persister)
+        self._resources.push_async_callback(self._committer.close)
+
+    async def append(self, data: bytes) -> bytes:
+        appends = msgspec.msgpack.decode(data, type=tuple[Append, ...])
+        return msgspec.msgpack.encode(await self._committer.append(appends))
+
+    async def alive(self) -> bool:
+        return True
+
+    async def close(self) -> None:
+        await self._resources.aclose()
+
+
+def committer_over(store: Store, limits: PersisterLimits) -> Committer:
+    """The group committer with the limits of the settings, wherever it is hosted."""
+    return Committer(
+        store,
+        queue_events_max=limits.queue_events_max,
+        queue_bytes_max=limits.queue_bytes_max,
+        commit_events_max=limits.commit_events_max,
+    )
+
+
+RemotePersisterActor = ray.remote(PersisterActor)

@@ -1,0 +1,118 @@
+"""Ports inside the runtime, so that supervision and routing are written once and run with Ray or without.
+
+`Host` is a place where accounts live, `Fleet` makes and finds hosts, `Overseer` is the supervisor as a client sees
+it, `Appender` makes events durable. Each raises `Lost` when an answer will not come: what was asked may or may
+not have been done.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from actors.messages import Message, PassReport, Reply, Request, Unserved, Wellness
+from engine.quotes import Quote
+from persistence.committer import AppendVerdict
+from persistence.store import Append
+
+
+class Lost(Exception):
+    """The other side died, hung past the deadline or dropped the answer. Whether it acted is unknown."""
+
+
+class Silent(Lost):
+    """No answer within the deadline: hung, or stopped, or far too busy."""
+
+
+class Activation(Message, frozen=True):
+    """What an activation brought: accounts now hosted, ids nobody knows, and accounts whose ledger is broken."""
+
+    hosted: tuple[str, ...]
+    unknown: tuple[str, ...] = ()
+    broken: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+class Pulse(Message, frozen=True):
+    """A host's sign of life: what it holds, and which of it needs no memory any more."""
+
+    hosted: tuple[str, ...]
+    idle: tuple[str, ...]
+
+
+class Tally(Message, frozen=True):
+    """How the accounts of one host fared in a marking pass; `absent` are not hosted, or no more since they broke."""
+
+    marked: int = 0
+    flat: int = 0
+    failed: int = 0
+    liquidated: int = 0
+    absent: tuple[str, ...] = ()
+
+
+class Location(Message, frozen=True):
+    """The host on which an account lives."""
+
+    host: str
+
+
+class Appender(Protocol):
+    """Makes appends durable, one verdict each, in order. Raises `committer.Overloaded` (nothing enqueued)."""
+
+    async def append(self, appends: Sequence[Append]) -> Sequence[AppendVerdict]: ...
+
+
+class Host(Protocol):
+    """A place where accounts live."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def activate(self, account_ids: Sequence[str]) -> Activation:
+        """Host these accounts under a new epoch each; those hosted already stay as they are."""
+
+    async def handle(self, requests: tuple[Request, ...]) -> tuple[Reply, ...]:
+        """Answer each request, in order of application."""
+
+    async def see(self, version: int, quotes: dict[str, Quote]) -> None:
+        """Use this price vector from now on, unless a later version was seen already."""
+
+    async def mark(self, pass_id: str, account_ids: Sequence[str], quotes: dict[str, Quote]) -> Tally:
+        """Mark these accounts on one price vector, each on its own: a failing one stops no other."""
+
+    async def passivate(self, account_ids: Sequence[str]) -> None:
+        """Snapshot and let go of accounts that have nothing in flight."""
+
+    async def pulse(self) -> Pulse:
+        """A sign of life."""
+
+    async def close(self) -> None:
+        """Finish what is in flight, snapshot everything, hold nothing."""
+
+
+class Fleet(Protocol):
+    """Makes, finds and ends hosts."""
+
+    async def spawn(self, name: str) -> Host:
+        """A new, empty host."""
+
+    async def existing(self) -> Sequence[Host]:
+        """Hosts that outlived an earlier supervisor."""
+
+    async def discard(self, host: Host) -> None:
+        """End a host without asking it: its accounts are fenced by their next activation."""
+
+
+class Overseer(Protocol):
+    """The supervisor, as clients see it."""
+
+    async def locate(self, account_id: str, tried: str | None) -> Location | Unserved:
+        """Where the account lives, activating it if need be; `tried` names a host that did not have it or was lost."""
+
+    async def whereabouts(self, account_id: str) -> Location | None:
+        """Where the account lives, if it lives anywhere."""
+
+    async def mark_all(self, request_id: str) -> PassReport: ...
+
+    async def quotes(self) -> dict[str, Quote]: ...
+
+    async def wellness(self) -> tuple[Wellness, ...]: ...

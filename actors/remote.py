@@ -1,0 +1,185 @@
+"""Calls across Ray: every `.remote` of the engine, each with a deadline, each failing as `Lost`.
+
+What an actor raises of ours (`StoreUnavailable`, `Overloaded`) arrives as itself; whatever Ray raises, and silence
+past the deadline (a stopped process raises nothing), is `Lost`: the call may have run.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import msgspec
+import ray
+from ray.exceptions import RayError, RayTaskError
+
+from actors.messages import PassReport, Reply, Request, Unserved, Wellness, packed, replies
+from actors.options import HOST_PREFIX, PERSISTER_PREFIX, host_options
+from actors.ports import Activation, Host, Location, Lost, Pulse, Silent, Tally
+from actors.runtime import RuntimeConfig, packed_config
+from engine.quotes import Quote
+from persistence.committer import AppendVerdict, Overloaded
+from persistence.store import Append, StoreUnavailable
+
+OURS: Final = (StoreUnavailable, Overloaded)
+CONTROL_DEADLINE_S: Final = 10.0
+CLOSE_DEADLINE_S: Final = 25.0
+SPAWN_DEADLINE_S: Final = 60.0
+WELLNESS_DEADLINE_S: Final = 2.0
+
+_ENCODE: Final = msgspec.msgpack.encode
+
+
+async def answer(reference: Any, deadline_s: float) -> Any:
+    """The result of a call already made."""
+    try:
+        return await asyncio.wait_for(asyncio.wrap_future(reference.future()), deadline_s)
+    except TimeoutError as silent:
+        raise Silent(f"no answer within {deadline_s:g} s") from silent
+    except RayTaskError as raised:
+        cause = raised.cause
+        if isinstance(cause, OURS):
+            raise cause from raised
+        raise
+    except RayError as lost:
+        raise Lost(f"{type(lost).__name__}: {str(lost).splitlines()[0] if str(lost) else ''}") from lost
+
+
+def find(name: str, namespace: str) -> Any:
+    """The handle of a named actor; raises `Lost` where there is none."""
+    try:
+        return ray.get_actor(name, namespace)
+    except (ValueError, RayError) as absent:
+        raise Lost(f"no actor {name}") from absent
+
+
+class RayHost:
+    """`Host` over an account actor."""
+
+    def __init__(self, name: str, actor: Any, config: RuntimeConfig) -> None:
+        self.name = name
+        self.actor = actor
+        self._limits = config.supervisor
+        self._attempt_s = config.client.attempt_ms / 1000
+
+    async def open(self) -> None:
+        await answer(self.actor.open.remote(), SPAWN_DEADLINE_S)
+
+    async def activate(self, account_ids: Sequence[str]) -> Activation:
+        data = await answer(self.actor.activate.remote(list(account_ids)), self._limits.activation_deadline_ms / 1000)
+        return msgspec.msgpack.decode(data, type=Activation)
+
+    async def handle(self, requests: tuple[Request, ...]) -> tuple[Reply, ...]:
+        return replies(await answer(self.actor.handle.remote(packed(requests)), self._attempt_s))
+
+    async def see(self, version: int, quotes: dict[str, Quote]) -> None:
+        await answer(self.actor.see.remote(version, _ENCODE(quotes)), CONTROL_DEADLINE_S)
+
+    async def mark(self, pass_id: str, account_ids: Sequence[str], quotes: dict[str, Quote]) -> Tally:
+        data = await answer(
+            self.actor.mark.remote(pass_id, list(account_ids), _ENCODE(quotes)), self._limits.pass_deadline_ms / 1000
+        )
+        return msgspec.msgpack.decode(data, type=Tally)
+
+    async def passivate(self, account_ids: Sequence[str]) -> None:
+        await answer(self.actor.passivate.remote(list(account_ids)), CONTROL_DEADLINE_S)
+
+    async def pulse(self) -> Pulse:
+        data = await answer(self.actor.pulse.remote(), CONTROL_DEADLINE_S)
+        return msgspec.msgpack.decode(data, type=Pulse)
+
+    async def close(self) -> None:
+        await answer(self.actor.close.remote(), CLOSE_DEADLINE_S)
+
+
+class RayFleet:
+    """`Fleet` of account actors in one namespace. `actor_class` is the remote class of `account_actor`."""
+
+    def __init__(self, actor_class: Any, config: RuntimeConfig) -> None:
+        self._actor_class = actor_class
+        self._config = config
+
+    async def spawn(self, name: str) -> Host:
+        options = host_options(name, self._config.namespace)
+        actor = self._actor_class.options(**options).remote(name, packed_config(self._config))
+        host = RayHost(name, actor, self._config)
+        await host.open()
+        return host
+
+    async def existing(self) -> Sequence[Host]:
+        return [
+            RayHost(name, find(name, self._config.namespace), self._config)
+            for name in named(HOST_PREFIX, self._config.namespace)
+        ]
+
+    async def discard(self, host: Host) -> None:
+        if isinstance(host, RayHost):
+            ray.kill(host.actor, no_restart=True)
+
+
+def named(prefix: str, namespace: str) -> list[str]:
+    """Names of the live actors in our namespace that begin with `prefix`, sorted."""
+    listed = ray.util.list_named_actors(all_namespaces=True)
+    return sorted(each["name"] for each in listed if each["namespace"] == namespace and each["name"].startswith(prefix))
+
+
+def reach(config: RuntimeConfig) -> Callable[[str], RayHost]:
+    """How a client calls a host that the supervisor named."""
+    return lambda name: RayHost(name, find(name, config.namespace), config)
+
+
+class RayOverseer:
+    """`Overseer` over the supervisor actor; its handle is looked up anew after it was lost."""
+
+    def __init__(self, name: str, config: RuntimeConfig) -> None:
+        self._name = name
+        self._config = config
+        self._actor: Any = None
+
+    async def locate(self, account_id: str, tried: str | None) -> Location | Unserved:
+        data = await self._call("locate", account_id, tried, deadline_s=self._config.client.deadline_ms / 1000)
+        return msgspec.msgpack.decode(data, type=Location | Unserved)
+
+    async def whereabouts(self, account_id: str) -> Location | None:
+        data = await self._call("whereabouts", account_id)
+        return msgspec.msgpack.decode(data, type=Location | None)
+
+    async def mark_all(self, request_id: str) -> PassReport:
+        data = await self._call("mark_all", request_id, deadline_s=self._config.supervisor.pass_deadline_ms / 1000)
+        return msgspec.msgpack.decode(data, type=PassReport)
+
+    async def quotes(self) -> dict[str, Quote]:
+        return msgspec.msgpack.decode(await self._call("quotes"), type=dict[str, Quote])
+
+    async def wellness(self) -> tuple[Wellness, ...]:
+        data = await self._call("wellness", deadline_s=WELLNESS_DEADLINE_S)
+        return msgspec.msgpack.decode(data, type=tuple[Wellness, ...])
+
+    async def _call(self, method: str, *args: object, deadline_s: float = CONTROL_DEADLINE_S) -> bytes:
+        if self._actor is None:
+            self._actor = find(self._name, self._config.namespace)
+        try:
+            data: bytes = await answer(getattr(self._actor, method).remote(*args), deadline_s)
+        except Lost:
+            self._actor = None
+            raise
+        return data
+
+
+class RayAppender:
+    """`Appender` over shared persister actors: an account always goes to the same one, so its appends keep order."""
+
+    def __init__(self, config: RuntimeConfig, place: int) -> None:
+        self._name = f"{PERSISTER_PREFIX}{place % config.persister_actors}"
+        self._config = config
+        self._actor: Any = None
+
+    async def append(self, appends: Sequence[Append]) -> Sequence[AppendVerdict]:
+        if self._actor is None:
+            self._actor = find(self._name, self._config.namespace)
+        deadline_s = self._config.persister.append_deadline_ms / 1000
+        try:
+            data = await answer(self._actor.append.remote(_ENCODE(appends)), deadline_s)
+        except Lost:
+            self._actor = None
+            raise
+        return msgspec.msgpack.decode(data, type=tuple[AppendVerdict, ...])

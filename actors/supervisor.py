@@ -1,0 +1,332 @@
+"""Supervisor: who lives where, at what prices, and when everybody is marked.
+
+Owns placement and the schedules: it activates accounts, pushes the price vector to the hosts, runs marking passes,
+watches hosts and replaces those that died or hang, lets ended accounts go, and shows its own sign of life. It never
+judges an account: that is the hosts' business, and two supervisors at once could do no worse than fence each
+other's activations.
+Plain asyncio over the ports: `supervisor_actor` wraps it for Ray, `local_client` uses it as it is.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Protocol
+
+import structlog
+
+from actors.hosting import utc_now
+from actors.limits import SupervisorLimits
+from actors.messages import PassReport, Unserved, Wellness
+from actors.placement import Placement
+from actors.ports import Activation, Fleet, Host, Location, Lost, Tally
+from engine.ids import uuid7
+from engine.quotes import Quote, age_ms
+from persistence.store import Store, StoreUnavailable
+
+log = structlog.get_logger(__name__)
+
+RETRY_MS = 500
+"""Pause before a schedule that failed is tried again."""
+
+
+class QuoteSource(Protocol):
+    """Reads the latest quote of every symbol. Raises `StoreUnavailable`."""
+
+    async def read(self) -> dict[str, Quote]: ...
+
+
+class Supervisor:
+    """Places accounts on the hosts of a fleet. `beat` writes a heartbeat; `entropy` makes host names and pass ids."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        store: Store,
+        quote_source: QuoteSource,
+        limits: SupervisorLimits,
+        *,
+        beat: Callable[[dict[str, object]], Awaitable[None]],
+        entropy: Callable[[int], bytes],
+    ) -> None:
+        self._fleet = fleet
+        self._store = store
+        self._quote_source = quote_source
+        self._limits = limits
+        self._beat = beat
+        self._entropy = entropy
+        self._placement = Placement(limits.account_actors_max)
+        self._hosts: dict[str, Host] = {}
+        self._latest: dict[str, Quote] = {}
+        self._shown: dict[str, Quote] = {}
+        self._version = 0
+        self._seen: dict[str, int] = {}
+        self._quotes_read_at: float | None = None
+        self._broken: dict[str, str] = {}
+        self._recovered = False
+        self._placing = asyncio.Lock()
+        self._marking = asyncio.Lock()
+        self._cold = asyncio.Semaphore(limits.cold_activations_max)
+        self._arriving: dict[str, asyncio.Task[Location | Unserved]] = {}
+        self._schedules: list[asyncio.Task[None]] = []
+
+    # -- life -----------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Adopt hosts that outlived an earlier supervisor, bring back every account that trades, begin schedules."""
+        for host in await self._fleet.existing():
+            await self._adopt(host)
+        await self.look()
+        await self._restore(await self._store.hostable())
+        self._recovered = True
+        limits = self._limits
+        self._schedules = [
+            asyncio.create_task(self._every(limits.quotes_poll_ms, self.look)),
+            asyncio.create_task(self._every(limits.pulse_ms, self._watch)),
+            asyncio.create_task(self._every(limits.heartbeat_ms, self._show_life)),
+        ]
+        if limits.marking_cadence_ms:
+            self._schedules.append(asyncio.create_task(self._every(limits.marking_cadence_ms, self._mark_on_cadence)))
+
+    async def close(self) -> None:
+        """Stop the schedules, then let every host finish and snapshot."""
+        for schedule in self._schedules:
+            schedule.cancel()
+        await asyncio.gather(*self._schedules, return_exceptions=True)
+        ended = await asyncio.gather(*(host.close() for host in self._hosts.values()), return_exceptions=True)
+        for host, outcome in zip(self._hosts.values(), ended, strict=True):
+            if isinstance(outcome, BaseException):
+                log.warning("host_not_closed", host=host.name, why=repr(outcome))  # safe: recovery needs no farewell
+            await self._fleet.discard(host)
+        self._hosts.clear()
+
+    async def _every(self, period_ms: int, work: Callable[[], Awaitable[object]]) -> None:
+        """Run `work` on a cadence, never twice at once: a late round is skipped, not queued."""
+        due = time.monotonic()
+        while True:
+            due = max(due + period_ms / 1000, time.monotonic())
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            try:
+                await work()
+            except (StoreUnavailable, Lost) as away:
+                log.warning("schedule_delayed", work=work.__name__, why=str(away))
+                await asyncio.sleep(RETRY_MS / 1000)
+
+    # -- where accounts live --------------------------------------------------------------------------------
+
+    async def locate(self, account_id: str, tried: str | None) -> Location | Unserved:
+        """Where the account lives. Concurrent askers share one activation."""
+        place = self._placement.host_of(account_id)
+        if place is not None and place != tried:
+            return Location(place)
+        arriving = self._arriving.get(account_id)
+        if arriving is None:
+            arriving = asyncio.create_task(self._bring(account_id, tried))
+            self._arriving[account_id] = arriving
+            arriving.add_done_callback(lambda _: self._arriving.pop(account_id, None))
+        return await asyncio.shield(arriving)
+
+    async def whereabouts(self, account_id: str) -> Location | None:
+        """Where the account lives, if anywhere: a read needs no activation."""
+        place = self._placement.host_of(account_id)
+        return Location(place) if place is not None and account_id not in self._arriving else None
+
+    async def _bring(self, account_id: str, tried: str | None) -> Location | Unserved:
+        async with self._cold:
+            if tried is not None and tried in self._hosts:
+                await self._examine(self._hosts[tried])
+            host = await self._place_for(account_id)
+            try:
+                activation = await host.activate([account_id])
+            except (Lost, StoreUnavailable) as away:
+                return Unserved("overloaded", f"the account could not be activated: {away}")
+            if account_id in activation.hosted:
+                self._broken.pop(account_id, None)
+                return Location(host.name)
+            self._placement.release([account_id])
+            if account_id in activation.unknown:
+                return Unserved("unknown_account", "no such account")
+            self._note_broken(activation)
+            return Unserved("quarantined", self._broken[account_id])
+
+    async def _place_for(self, account_id: str) -> Host:
+        """The account's host, or the best place for it, making a new host while there is room."""
+        async with self._placing:
+            place = self._placement.host_of(account_id) or self._placement.choose()
+            if place is None:
+                place = (await self._spawn()).name
+            self._placement.assign(account_id, place)
+            return self._hosts[place]
+
+    async def _spawn(self) -> Host:
+        host = await self._fleet.spawn(f"account-host-{self._entropy(6).hex()}")
+        self._hosts[host.name] = host
+        self._placement.add_host(host.name)
+        await self._push(host)
+        return host
+
+    async def _adopt(self, host: Host) -> None:
+        try:
+            pulse = await asyncio.wait_for(host.pulse(), self._limits.pulse_deadline_ms / 1000)
+        except (Lost, TimeoutError) as lost:
+            log.warning("host_not_adopted", host=host.name, why=repr(lost))
+            await self._fleet.discard(host)
+            return
+        self._hosts[host.name] = host
+        self._placement.add_host(host.name)
+        for account_id in pulse.hosted:
+            self._placement.assign(account_id, host.name)
+
+    async def _restore(self, account_ids: Iterable[str]) -> None:
+        """Give every account without a place one, in bulk, in the order given."""
+        async with self._placing:
+            homeless = [
+                each for each in account_ids if self._placement.host_of(each) is None and each not in self._broken
+            ]
+            spawning = min(len(homeless), self._placement.hosts_max - len(self._hosts))
+            await asyncio.gather(*(self._spawn() for _ in range(spawning)))
+            groups: dict[str, list[str]] = {}
+            for account_id in homeless:
+                place = self._placement.choose() or min(self._hosts)
+                self._placement.assign(account_id, place)
+                groups.setdefault(place, []).append(account_id)
+        await asyncio.gather(*(self._activate_all(self._hosts[place], ids) for place, ids in groups.items()))
+
+    async def _activate_all(self, host: Host, account_ids: Sequence[str]) -> None:
+        chunk = self._limits.activation_chunk
+        for start in range(0, len(account_ids), chunk):
+            part = account_ids[start : start + chunk]
+            activation = await host.activate(part)
+            self._note_broken(activation)
+            self._placement.release(set(part) - set(activation.hosted))
+
+    def _note_broken(self, activation: Activation) -> None:
+        for account_id, why in activation.broken.items():
+            if self._broken.get(account_id) != why:
+                log.error("account_broken", account_id=account_id, why=why)
+            self._broken[account_id] = why
+
+    # -- watching hosts -------------------------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        """Ask every host for a sign of life; replace the lost ones and bring their accounts back."""
+        lost = await asyncio.gather(*(self._examine(host) for host in list(self._hosts.values())))
+        if any(lost):
+            await self._restore(await self._store.hostable())
+
+    async def _examine(self, host: Host) -> bool:
+        """Whether the host is lost; if so it is ended and forgotten. A host that answers may let idle accounts go."""
+        try:
+            pulse = await asyncio.wait_for(host.pulse(), self._limits.pulse_deadline_ms / 1000)
+        except (Lost, TimeoutError) as lost:
+            if self._hosts.pop(host.name, None) is not None:
+                homeless = self._placement.remove_host(host.name)
+                log.error("host_lost", host=host.name, accounts=len(homeless), why=repr(lost))
+                await self._fleet.discard(host)
+            return True
+        absent = self._placement.accounts_of(host.name) - set(pulse.hosted) - self._arriving.keys()
+        leaving = [each for each in pulse.idle if each not in self._arriving]
+        if leaving:
+            await host.passivate(leaving)
+        self._placement.release({*absent, *leaving})
+        return False
+
+    # -- prices and marks -----------------------------------------------------------------------------------
+
+    async def look(self) -> None:
+        """Read the latest quotes, give them to every host, and only then show them: nobody sees a price that an
+        account could not be filled at."""
+        quotes = await self._quote_source.read()
+        self._quotes_read_at = time.monotonic()
+        if quotes != self._latest:
+            self._latest, self._version = quotes, time.time_ns()
+        await asyncio.gather(*(self._push(host) for host in list(self._hosts.values())))
+        self._shown = quotes
+
+    async def _push(self, host: Host) -> None:
+        """Bring a host up to the latest vector; one that does not take it in time is tried again in the next round."""
+        version, quotes = self._version, self._latest
+        if self._seen.get(host.name) == version:
+            return
+        try:
+            await asyncio.wait_for(host.see(version, quotes), self._limits.quotes_push_ms / 1000)
+        except (Lost, TimeoutError) as lost:
+            log.warning("quotes_not_taken", host=host.name, why=repr(lost))
+        else:
+            self._seen[host.name] = version
+
+    async def quotes(self) -> dict[str, Quote]:
+        """The price vector that the hosts have."""
+        return self._shown
+
+    async def mark_all(self, request_id: str) -> PassReport:
+        """One pass over every account that trades, on one price vector (`passId`)."""
+        async with self._marking:
+            began = time.monotonic()
+            pass_id = uuid7(utc_now(), self._entropy(10))
+            await self._restore(await self._store.hostable())
+            quotes = await self._quote_source.read()
+            parts = [(host, sorted(self._placement.accounts_of(host.name))) for host in list(self._hosts.values())]
+            tallies = await asyncio.gather(*(self._mark_on(host, pass_id, ids, quotes) for host, ids in parts if ids))
+            failed = len(self._broken) + sum(each.failed + len(each.absent) for each in tallies)
+            marked, flat = sum(each.marked for each in tallies), sum(each.flat for each in tallies)
+            liquidated = sum(each.liquidated for each in tallies)
+            report = PassReport(
+                pass_id=pass_id,
+                accounts=marked + flat + failed + liquidated,
+                marked=marked,
+                flat=flat,
+                failed=failed,
+                liquidated=liquidated,
+                duration_ms=int((time.monotonic() - began) * 1000),
+            )
+        log.info(
+            "marking_pass",
+            request_id=request_id,
+            pass_id=pass_id,
+            accounts=report.accounts,
+            marked=report.marked,
+            failed=report.failed,
+            liquidated=report.liquidated,
+            duration_ms=report.duration_ms,
+        )
+        return report
+
+    async def _mark_on(self, host: Host, pass_id: str, account_ids: Sequence[str], quotes: dict[str, Quote]) -> Tally:
+        try:
+            tally = await host.mark(pass_id, account_ids, quotes)
+        except Lost as lost:  # the watch replaces the host; its accounts are marked in the next pass (G8)
+            log.error("pass_lost_host", host=host.name, accounts=len(account_ids), why=str(lost))
+            return Tally(failed=len(account_ids))
+        self._placement.release(tally.absent)  # poisoned meanwhile: the next pass brings them back
+        return tally
+
+    async def _mark_on_cadence(self) -> None:
+        await self.mark_all("cadence")
+
+    # -- health ---------------------------------------------------------------------------------------------
+
+    async def _show_life(self) -> None:
+        await self._beat({"hosts": len(self._hosts), "quotes": len(self._shown)})
+
+    async def wellness(self) -> tuple[Wellness, ...]:
+        """Readiness of supervision, recovery and quotes. Quotes are well while they can be read, be they few or old:
+        an old one is the gates' business."""
+        return (
+            Wellness("supervisor", True, f"{len(self._hosts)} hosts"),
+            Wellness("recovery", self._recovered, self._recovery_detail()),
+            self._quotes_wellness(),
+        )
+
+    def _recovery_detail(self) -> str:
+        if not self._recovered:
+            return "accounts are being rebuilt"
+        return f"done; {len(self._broken)} accounts in quarantine" + "".join(f", {each}" for each in self._broken)
+
+    def _quotes_wellness(self) -> Wellness:
+        if self._quotes_read_at is None:
+            return Wellness("quotes", False, "never read")
+        since_ms = int((time.monotonic() - self._quotes_read_at) * 1000)
+        now = utc_now()
+        newest = min((age_ms(quote, now) for quote in self._shown.values()), default=None)
+        detail = f"{len(self._shown)} symbols, newest {newest} ms old, read {since_ms} ms ago"
+        return Wellness("quotes", since_ms <= 10 * self._limits.quotes_poll_ms + self._limits.quotes_push_ms, detail)

@@ -1,0 +1,73 @@
+"""SupervisorActor: the Ray shell of the supervisor."""
+
+import secrets
+from contextlib import AsyncExitStack
+
+import msgspec
+import ray
+
+from actors.account_actor import RemoteAccountActor
+from actors.logs import configure
+from actors.options import SUPERVISOR
+from actors.remote import RayFleet
+from actors.runtime import config_of
+from actors.supervisor import Supervisor
+from persistence.heartbeats import Heartbeats
+from persistence.pools import connection_pool
+from persistence.postgres_store import PostgresStore
+from persistence.quotes import QuoteReader
+
+CONNECTIONS_MAX = 2
+
+
+class SupervisorActor:
+    """Supervises one namespace. `open` returns when every account that trades is back in memory."""
+
+    def __init__(self, config: bytes) -> None:
+        self._config = config_of(config)
+        configure(self._config.log_level, self._config.log_format)
+
+    async def open(self) -> None:
+        config, self._resources = self._config, AsyncExitStack()
+        store = await self._resources.enter_async_context(
+            PostgresStore.connect(config.database_url, pool_size_max=CONNECTIONS_MAX, application_name=SUPERVISOR)
+        )
+        quotes = await self._resources.enter_async_context(QuoteReader(config.database_url, query=config.quotes_query))
+        beats = await self._resources.enter_async_context(
+            connection_pool(config.database_url, connections_max=1, read_only=False)
+        )
+        heartbeats = Heartbeats(beats)
+        self._supervisor = Supervisor(
+            RayFleet(RemoteAccountActor, config),
+            store,
+            quotes,
+            config.supervisor,
+            beat=lambda detail: heartbeats.beat(SUPERVISOR, kind="supervisor", detail=detail),
+            entropy=secrets.token_bytes,
+        )
+        await self._supervisor.start()
+        self._resources.push_async_callback(self._supervisor.close)
+
+    async def locate(self, account_id: str, tried: str | None) -> bytes:
+        return msgspec.msgpack.encode(await self._supervisor.locate(account_id, tried))
+
+    async def whereabouts(self, account_id: str) -> bytes:
+        return msgspec.msgpack.encode(await self._supervisor.whereabouts(account_id))
+
+    async def mark_all(self, request_id: str) -> bytes:
+        return msgspec.msgpack.encode(await self._supervisor.mark_all(request_id))
+
+    async def quotes(self) -> bytes:
+        return msgspec.msgpack.encode(await self._supervisor.quotes())
+
+    async def wellness(self) -> bytes:
+        return msgspec.msgpack.encode(await self._supervisor.wellness())
+
+    async def alive(self) -> bool:
+        return True
+
+    async def close(self) -> None:
+        await self._resources.aclose()
+
+
+RemoteSupervisorActor = ray.remote(SupervisorActor)

@@ -1,0 +1,263 @@
+"""Bootstrap: the composition root. Reads the settings, starts what is missing, hands every part its parts.
+
+Owns the order of starting and of stopping. Guarantee: whatever it started (Postgres, Ray, actors, the HTTP server) is
+stopped when the block ends, also when a later step failed; what it found running or was pointed at is left running.
+"""
+
+import asyncio
+import hashlib
+import json
+import os
+import secrets
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+from actors import cluster
+from actors.client import RoutedClient
+from actors.limits import ClientLimits, HostLimits, PersisterLimits, SupervisorLimits
+from actors.logs import configure
+from actors.messages import Wellness
+from actors.options import SUPERVISOR
+from actors.remote import RayOverseer, reach
+from actors.runtime import RuntimeConfig
+from configs.settings import DEFAULTS, Settings
+from gateway.app import build_app
+from gateway.json_body import BodyLimits
+from gateway.parts import GatewayLimits, GatewayParts
+from gateway.server import ServerLimits, serving_app
+from persistence.embedded import EmbeddedPostgres
+from persistence.heartbeats import Heartbeats
+from persistence.migrations.run import head, upgrade
+from persistence.pools import connection_pool
+from persistence.postgres_store import PostgresStore
+from persistence.queries import Queries
+from persistence.quotes import QuoteReader
+from persistence.tokens import Tokens
+
+RUN_FILE = "run.json"
+PORTS_TRIED = 50
+HEARTBEATS_MISSED_MAX = 5
+
+
+class Stage(NamedTuple):
+    """One finished step of a start-up."""
+
+    name: str
+    detail: str
+    seconds: float
+
+
+class Engine(NamedTuple):
+    """A running engine. `adopted`: the bundled Postgres was still running from before."""
+
+    settings: Settings
+    url: str
+    database_url: str
+    ray_address: str
+    data_dir: Path
+    bootstrap_token: str | None
+    adopted: bool
+
+
+@asynccontextmanager
+async def running_engine(
+    settings: Settings,
+    *,
+    report: Callable[[Stage], None] = lambda stage: None,
+    bootstrap_token: str | None = None,
+    log_to_driver: bool = True,
+) -> AsyncIterator[Engine]:
+    """Start everything, say when it is ready (`run.json`), and stop everything it started when the block ends."""
+    configure(settings.log.level, settings.log.format)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    async with AsyncExitStack() as stack:
+        step = _Steps(report)
+        database_url, adopted = await _database(settings, stack, step)
+        await asyncio.to_thread(upgrade, database_url)
+        step.done("schema", f"at {head()} (head)")
+        ray_address = await _ray(settings, stack, log_to_driver)
+        step.done("ray", ray_address)
+        config = runtime_config(settings, database_url, cluster.room_for_hosts())
+        core = cluster.CoreActors(config)
+        stack.push_async_callback(core.close, end_actors=settings.ray.address is None)
+        await core.start()
+        step.done("actors", f"supervisor, {config.persister_placement} persister")
+        parts = await _parts(settings, config, stack, bootstrap_token)
+        server = await stack.enter_async_context(_serving(settings, parts))
+        step.done("gateway", server)
+        engine = Engine(settings, server, database_url, ray_address, settings.data_dir, bootstrap_token, adopted)
+        stack.callback(_announce(engine))
+        yield engine
+
+
+class _Steps:
+    """Times the steps of a start-up."""
+
+    def __init__(self, report: Callable[[Stage], None]) -> None:
+        self._report = report
+        self._since = time.monotonic()
+
+    def done(self, name: str, detail: str) -> None:
+        now = time.monotonic()
+        self._report(Stage(name, detail, now - self._since))
+        self._since = now
+
+
+def runtime_config(settings: Settings, database_url: str, room: int) -> RuntimeConfig:
+    """The runtime's limits as the settings have them; `room` is what the cluster's CPUs and memory allow."""
+    actors, persister = settings.actors, settings.persister
+    cpus = os.cpu_count() or 1
+    return RuntimeConfig(
+        database_url=database_url,
+        namespace=settings.ray.namespace,
+        quotes_query=settings.quotes.query,
+        persister_placement=persister.placement,
+        persister_actors=persister.shared_actors,
+        host=HostLimits(
+            queued_batches_per_account_max=actors.queued_batches_per_account_max,
+            receipts_in_memory_max=actors.receipts_in_memory_max,
+            read_lease_ms=actors.read_lease_ms,
+            snapshot_every_events=settings.recovery.snapshot_every_events,
+        ),
+        supervisor=SupervisorLimits(
+            account_actors_max=actors.max_account_actors or room,
+            cold_activations_max=actors.activations_max(cpus),
+            marking_cadence_ms=settings.marking.cadence_ms,
+            quotes_poll_ms=settings.quotes.poll_interval_ms,
+            heartbeat_ms=settings.supervisor.heartbeat_ms,
+        ),
+        persister=PersisterLimits(
+            queue_events_max=persister.queue_events_max,
+            queue_bytes_max=persister.queue_bytes_max,
+            commit_events_max=persister.commit_events_max,
+        ),
+        client=ClientLimits(
+            deadline_ms=settings.gateway.deadline_ms,
+            attempt_ms=min(actors.call_deadline_ms, settings.gateway.deadline_ms) // 2,
+        ),
+        log_level=settings.log.level,
+        log_format=settings.log.format,
+    )
+
+
+async def _database(settings: Settings, stack: AsyncExitStack, step: _Steps) -> tuple[str, bool]:
+    if settings.database.url is not None:
+        step.done("postgres", "as configured")
+        return settings.database.url, False
+    postgres = EmbeddedPostgres(settings.data_dir / "postgres")
+    await asyncio.to_thread(postgres.start)
+    stack.push_async_callback(asyncio.to_thread, postgres.stop)
+    step.done(
+        "postgres", f"bundled, port {postgres.port}" + (", still running from before" if postgres.adopted else "")
+    )
+    return postgres.url, postgres.adopted
+
+
+async def _ray(settings: Settings, stack: AsyncExitStack, log_to_driver: bool) -> str:
+    namespace, address = settings.ray.namespace, settings.ray.address
+    if address is None:
+        joined = await asyncio.to_thread(cluster.start_local, namespace=namespace, log_to_driver=log_to_driver)
+    else:
+        joined = await asyncio.to_thread(cluster.join, address, namespace=namespace)
+    stack.push_async_callback(asyncio.to_thread, cluster.leave)
+    return joined
+
+
+async def _parts(
+    settings: Settings, config: RuntimeConfig, stack: AsyncExitStack, bootstrap_token: str | None
+) -> GatewayParts:
+    url = config.database_url
+    connections, enter = settings.database.pool_size_max, stack.enter_async_context
+    store = await enter(PostgresStore.connect(url, pool_size_max=connections, application_name="prop-gateway"))
+    reading = await enter(connection_pool(url, connections_max=connections, read_only=True))
+    writing = await enter(connection_pool(url, connections_max=1, read_only=False))
+    reader = QuoteReader(reading, query=config.quotes_query)
+    await reader.check()
+    tokens = Tokens(writing)
+    if bootstrap_token is not None:
+        await tokens.install_bootstrap(bootstrap_token)
+    heartbeats = Heartbeats(reading)
+    client = RoutedClient(
+        RayOverseer(SUPERVISOR, config), store, reach(config), config.client, entropy=secrets.token_bytes
+    )
+
+    async def postgres() -> Wellness:
+        await heartbeats.read(SUPERVISOR)
+        return Wellness("postgres", True, "answers")
+
+    async def heartbeat() -> Wellness:
+        beat = await heartbeats.read(SUPERVISOR)
+        age_ms_max = HEARTBEATS_MISSED_MAX * config.supervisor.heartbeat_ms
+        if beat is None:
+            return Wellness("heartbeat", False, "the supervisor never beat")
+        return Wellness("heartbeat", beat.age_ms <= age_ms_max, f"{beat.age_ms} ms old")
+
+    return GatewayParts(
+        client=client,
+        queries=Queries(reading),
+        tokens=tokens,
+        secret=hashlib.blake2b(url.encode(), key=b"prop cursors").digest(),
+        version=version("prop-engine"),
+        limits=GatewayLimits(
+            in_flight_max=settings.gateway.in_flight_max,
+            in_flight_per_token_max=settings.gateway.in_flight_per_token_max,
+            actions_per_batch_max=settings.gateway.actions_per_batch_max,
+            body=BodyLimits(
+                bytes_max=settings.gateway.body_bytes_max,
+                timeout_ms=settings.gateway.body_timeout_ms,
+                depth_max=settings.gateway.json_depth_max,
+            ),
+        ),
+        checks=(postgres, heartbeat),
+    )
+
+
+@asynccontextmanager
+async def _serving(settings: Settings, parts: GatewayParts) -> AsyncIterator[str]:
+    """The gateway on its port; the default port, when taken, gives way to the next free one."""
+    gateway = settings.gateway
+    limits = ServerLimits(
+        header_timeout_ms=gateway.header_timeout_ms,
+        idle_timeout_ms=gateway.idle_timeout_ms,
+        connections_max=gateway.connections_max,
+        drain_timeout_ms=gateway.deadline_ms + 2_000,
+    )
+    port = gateway.port
+    if settings.source_of("gateway.port") == DEFAULTS:
+        port = _free_port(gateway.host, gateway.port)
+    async with serving_app(build_app(parts), host=gateway.host, port=port, limits=limits) as server:
+        yield server.url
+
+
+def _free_port(host: str, preferred: int) -> int:
+    for port in range(preferred, preferred + PORTS_TRIED):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+            return port
+    raise OSError(f"no free port from {preferred} to {preferred + PORTS_TRIED - 1}: say one with --port")
+
+
+def _announce(engine: Engine) -> Callable[[], None]:
+    """Write `run.json`, for whoever waits for the engine; returns how to take it back."""
+    path = engine.data_dir / RUN_FILE
+    run = {
+        "pid": os.getpid(),
+        "url": engine.url,
+        "databaseUrl": engine.database_url,
+        "rayAddress": engine.ray_address,
+    }
+    fresh = path.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        json.dump(run, file)
+    fresh.replace(path)  # a reader sees all of it or none
+    return lambda: path.unlink(missing_ok=True)

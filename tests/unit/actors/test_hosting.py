@@ -1,0 +1,340 @@
+"""AccountHost: durable before acknowledged, serial, and a failing account alone (G1, G3, G4, G8)."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from actors.hosting import AccountHost
+from actors.limits import HostLimits
+from actors.messages import Conflicted, Read, Reading, Refused, Submit, Submitted, Take, Taken, Unserved
+from actors.ports import Lost
+from engine.book import AccountBook, ActionBatch
+from engine.commands import Action, CreateAccount, LiquidateAccount, PauseAccount, StartAccount
+from engine.quotes import Quote, observed
+from engine.views import Changes
+from persistence.memory_store import MemoryStore
+from persistence.store import append_of
+from tests.support.appenders import SteeredAppender
+
+NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
+
+
+def quotes(price: str = "50000", at: datetime = NOW) -> dict[str, Quote]:
+    return {"BTC-USD": observed("BTC-USD", Decimal(price), Decimal(price), None, "test", at)}
+
+
+def opening(key: str, *, quantity: str = "0.1", run: str = "run-1") -> Take:
+    action = Action(
+        decision_action_id=key,
+        action="open",
+        symbol="BTC-USD",
+        side="long",
+        quantity=Decimal(quantity) + Decimal("0E-8"),
+    )
+    return Take("", ActionBatch(run, (action,)), "request-1")
+
+
+class Desk:
+    """A host over a memory store, with a clock that stands still until it is moved."""
+
+    def __init__(self, **limits: int) -> None:
+        self.now = NOW
+        self.seconds = 0.0
+        self.store = MemoryStore()
+        self.appender = SteeredAppender(self.store)
+        self.host = self.another_host(**limits)
+
+    def another_host(self, name: str = "h", **limits: int) -> AccountHost:
+        return AccountHost(
+            name,
+            self.store,
+            self.appender,
+            HostLimits(**limits),
+            now=lambda: self.now,
+            monotonic=lambda: self.seconds,
+        )
+
+    async def account(self, account_id: str, *, start: bool = True) -> str:
+        asked = CreateAccount(owner_id="o", clone_id="c")
+        book, first = AccountBook.open(asked, account_id=account_id, now=self.now, request_id="r")
+        await self.store.create(
+            asked, append_of(book.account, epoch=0, expected_seq=0, events=[first], changes=Changes((), (), (), ()))
+        )
+        await self.host.see(1, quotes())
+        assert (await self.host.activate([account_id])).hosted == (account_id,)
+        if start:
+            await self.ask(Submit(account_id, StartAccount(), "r"))
+        return account_id
+
+    async def ask(self, request: Take | Submit | Read, host: AccountHost | None = None):
+        return (await (host or self.host).handle((request,)))[0]
+
+    async def take(self, account_id: str, request: Take, host: AccountHost | None = None):
+        return await self.ask(Take(account_id, request.batch, request.request_id, request.dry_run), host)
+
+
+async def test_nothing_is_acknowledged_before_it_is_committed() -> None:
+    desk = Desk()
+    account = await desk.account("a")
+    desk.appender.hold()
+    asked = asyncio.create_task(desk.take(account, opening("1")))
+    reading = asyncio.create_task(desk.ask(Read(account, "r")))
+    await asyncio.sleep(0.01)
+    assert not asked.done()
+    assert not reading.done(), "a read showed what is not durable"
+    assert desk.store.heads[account].last_seq == 2
+    desk.appender.release()
+    taken = await asked
+    assert isinstance(taken, Taken)
+    assert desk.store.heads[account].last_seq == taken.account_seq == 5
+    assert isinstance(await reading, Reading)
+
+
+async def test_requests_that_arrive_during_a_commit_share_the_next_one_in_order() -> None:
+    desk = Desk()
+    account = await desk.account("a")
+    desk.appender.hold()
+    before = len(desk.appender.batches)
+    asked = [asyncio.create_task(desk.take(account, opening("0", quantity="0.01")))]
+    await asyncio.sleep(0.01)
+    asked += [asyncio.create_task(desk.take(account, opening(str(number), quantity="0.01"))) for number in range(1, 10)]
+    await asyncio.sleep(0.01)
+    desk.appender.release()
+    taken = await asyncio.gather(*asked)
+    assert [reply.account_seq for reply in taken] == [5 + 3 * number for number in range(10)]
+    assert len(desk.appender.batches) - before == 2
+
+
+async def test_a_key_in_flight_waits_for_the_same_outcome() -> None:
+    desk = Desk()
+    account = await desk.account("a")
+    desk.appender.hold()
+    twice = [asyncio.create_task(desk.take(account, opening("1"))) for _ in range(2)]
+    await asyncio.sleep(0.01)
+    assert not any(each.done() for each in twice)
+    desk.appender.release()
+    first, second = await asyncio.gather(*twice)
+    assert (first.results[0].replayed, second.results[0].replayed) == (False, True)
+    assert first.results[0].prop_action_id == second.results[0].prop_action_id
+    assert len(desk.store.actions) == 1
+
+
+async def test_an_old_key_is_recalled_from_storage_before_it_is_judged() -> None:
+    desk = Desk(receipts_in_memory_max=2)
+    account = await desk.account("a")
+    first = await desk.take(account, opening("0", quantity="0.01"))
+    for number in range(1, 8):
+        await desk.take(account, opening(str(number), quantity="0.01"))
+    again = await desk.take(account, opening("0", quantity="0.01"))
+    assert again.results[0].replayed
+    assert again.results[0].prop_action_id == first.results[0].prop_action_id
+    conflict = await desk.take(account, opening("0", quantity="0.02"))
+    assert isinstance(conflict, Conflicted)
+    assert conflict.conflicts[0].fields == ("quantity",)
+
+
+@pytest.mark.parametrize("failure", ["unknown", "fenced", "refused", Lost])
+async def test_an_append_without_confirmation_poisons_the_account_and_nothing_is_acknowledged(failure) -> None:
+    desk = Desk()
+    account = await desk.account("a")
+    other = await desk.account("b")
+    desk.appender.fail_with(failure)
+    lost = await desk.take(account, opening("1"))
+    assert isinstance(lost, Unserved)
+    assert lost.reason == "outcome_unknown"
+    gone = await desk.take(account, opening("1"))
+    assert isinstance(gone, Unserved)
+    assert gone.reason == "not_hosted"
+    assert isinstance(await desk.take(other, opening("1")), Taken), "another account was stopped"
+    epoch = desk.store.heads[account].epoch
+    await desk.host.activate([account])
+    assert desk.store.heads[account].epoch == epoch + 1
+    again = await desk.take(account, opening("1"))
+    assert isinstance(again, Taken)
+    assert not again.results[0].replayed
+
+
+async def test_a_commit_whose_answer_was_lost_is_found_again_after_the_rebuild() -> None:
+    desk = Desk()
+    account = await desk.account("a")
+    commit = desk.store.commit
+
+    async def commit_then_lose(appends):
+        await commit(appends)
+        raise Lost("connection cut after COMMIT")
+
+    desk.store.commit = commit_then_lose  # type: ignore[method-assign]
+    assert (await desk.take(account, opening("1"))).reason == "outcome_unknown"
+    desk.store.commit = commit  # type: ignore[method-assign]
+    await desk.host.activate([account])
+    again = await desk.take(account, opening("1"))
+    assert again.results[0].replayed
+    assert again.account_seq == 5
+
+
+async def test_a_stale_activation_can_neither_commit_nor_read_past_its_lease() -> None:
+    desk = Desk(read_lease_ms=5_000)
+    account = await desk.account("a")
+    successor = desk.another_host("h2")
+    await successor.see(1, quotes())
+    await successor.activate([account])
+    desk.seconds += 4.9
+    assert isinstance(await desk.ask(Read(account, "r")), Reading), "within the lease"
+    desk.seconds += 0.2
+    assert (await desk.ask(Read(account, "r"))).reason == "not_hosted"
+
+    taken = await desk.take(account, opening("1"), successor)
+    assert isinstance(taken, Taken)
+    stale = desk.another_host("h3")
+    await stale.see(1, quotes())
+    await stale.activate([account])
+    await desk.host.activate([account])
+    assert (await desk.take(account, opening("2"), stale)).reason == "outcome_unknown"
+    assert isinstance(await desk.take(account, opening("2")), Taken)
+    epochs = [event.epoch for (_, _), event in sorted(desk.store.events.items())]
+    assert epochs == sorted(epochs)
+
+
+async def test_an_account_that_breaks_twice_at_one_seq_is_quarantined_and_no_other() -> None:
+    desk = Desk()
+    account = await desk.account("a")
+    other = await desk.account("b")
+    for _ in range(2):
+        desk.appender.fail_with("refused")
+        await desk.take(account, opening("1"))
+        activation = await desk.host.activate([account])
+    assert activation.broken == {account: "quarantined"}
+    assert (await desk.take(account, opening("1"))).reason == "quarantined"
+    assert isinstance(await desk.take(other, opening("1")), Taken)
+
+
+async def test_one_account_failing_in_a_pass_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk()
+    accounts = [await desk.account(name) for name in "abc"]
+    for account in accounts:
+        await desk.take(account, opening("1"))
+    broken = desk.host._hosted["b"].book
+
+    def break_(*_: object, **__: object) -> None:
+        raise RuntimeError("a defect in one account")
+
+    original = AccountBook.submit
+    monkeypatch.setattr(
+        AccountBook,
+        "submit",
+        lambda self, *args, **kwargs: break_() if self is broken else original(self, *args, **kwargs),
+    )
+    tally = await desk.host.mark("pass", accounts, quotes("51000"))
+    assert (tally.marked, tally.absent) == (2, ("b",))
+    assert (await desk.take("b", opening("2"))).reason == "not_hosted"
+
+
+async def test_a_pass_takes_every_price_from_one_vector() -> None:
+    desk = Desk()
+    account = await desk.account("a")
+    await desk.take(account, opening("1", quantity="1"))
+    await desk.host.see(2, quotes("1"))
+    tally = await desk.host.mark("pass", [account, "nowhere"], quotes("60000"))
+    assert (tally.marked, tally.absent) == (1, ("nowhere",))
+    reading = await desk.ask(Read(account, "r"))
+    assert reading.account.positions["BTC-USD", "long"].mark_price == Decimal(60000)
+
+
+async def test_an_older_price_vector_that_arrives_late_is_dropped() -> None:
+    desk = Desk()
+    account = await desk.account("a")
+    await desk.host.see(7, quotes("40000"))
+    await desk.host.see(6, quotes("50000"))
+    taken = await desk.take(account, opening("1"))
+    assert taken.results[0].fill.price == Decimal(40000)
+
+
+async def test_a_dry_run_answers_alike_and_leaves_nothing() -> None:
+    desk = Desk()
+    account = await desk.account("a")
+    head = desk.store.heads[account]
+    request = opening("1")
+    dry = await desk.ask(Take(account, request.batch, "r", dry_run=True))
+    assert dry.account_seq == head.last_seq
+    assert desk.store.heads[account] == head
+    real = await desk.take(account, request)
+    assert not real.results[0].replayed
+    assert real.results == dry.results
+    gone = await desk.ask(Submit(account, LiquidateAccount("x"), "r", dry_run=True))
+    assert isinstance(gone, Submitted)
+    assert gone.account.status == "liquidated"
+    assert (await desk.ask(Read(account, "r"))).account.status == "active"
+
+
+async def test_past_its_limit_an_account_answers_overloaded_at_once() -> None:
+    desk = Desk(queued_batches_per_account_max=3)
+    account = await desk.account("a")
+    desk.appender.hold()
+    asked = [asyncio.create_task(desk.take(account, opening(str(number)))) for number in range(3)]
+    await asyncio.sleep(0.01)
+    shed = await desk.take(account, opening("4"))
+    assert shed.reason == "overloaded"
+    desk.appender.release()
+    assert all(isinstance(reply, Taken) for reply in await asyncio.gather(*asked))
+
+
+async def test_refusals_name_the_states_and_write_nothing() -> None:
+    desk = Desk()
+    account = await desk.account("a", start=False)
+    refused = await desk.ask(Submit(account, PauseAccount("x"), "r"))
+    assert isinstance(refused, Refused)
+    assert refused.refusal.context == {"from": "pending", "to": "paused"}
+    assert desk.store.heads[account].last_seq == 1
+
+
+async def test_ended_accounts_are_idle_after_a_while_and_leave_with_a_snapshot() -> None:
+    desk = Desk(idle_ms=5_000)
+    account = await desk.account("a")
+    await desk.ask(Submit(account, LiquidateAccount("over"), "r"))
+    assert (await desk.host.pulse()).idle == ()
+    desk.seconds += 6
+    assert (await desk.host.pulse()).idle == (account,)
+    await desk.host.passivate([account])
+    assert (await desk.host.pulse()).hosted == ()
+    assert (await desk.store.snapshots([account]))[account].seq == desk.store.heads[account].last_seq
+
+
+async def test_a_snapshot_is_taken_every_so_many_events_and_recovery_starts_from_it() -> None:
+    desk = Desk(snapshot_every_events=10)
+    account = await desk.account("a")
+    for number in range(8):
+        await desk.take(account, opening(str(number), quantity="0.01"))
+    await asyncio.sleep(0)
+    snapshot = (await desk.store.snapshots([account]))[account]
+    assert snapshot.seq >= 10
+    live = (await desk.ask(Read(account, "r"))).account
+    successor = desk.another_host("h2")
+    await successor.activate([account])
+    assert (await desk.ask(Read(account, "r"), successor)).account == live
+
+
+async def test_closing_waits_for_what_was_decided() -> None:
+    desk = Desk()
+    account = await desk.account("a")
+    desk.appender.hold()
+    asked = asyncio.create_task(desk.take(account, opening("1")))
+    await asyncio.sleep(0.01)
+    closing = asyncio.create_task(desk.host.close())
+    await asyncio.sleep(0.01)
+    assert not closing.done()
+    assert (await desk.take(account, opening("2"))).reason == "not_hosted"
+    desk.appender.release()
+    await closing
+    assert isinstance(await asked, Taken)
+    assert (await desk.store.snapshots([account]))[account].seq == 5
+
+
+async def test_the_clock_stepping_back_never_puts_an_event_before_the_one_it_follows() -> None:
+    desk = Desk()
+    account = await desk.account("a")
+    desk.now = NOW - timedelta(hours=1)
+    await desk.take(account, opening("1"))
+    times = [event.occurred_at for _, event in sorted(desk.store.events.items())]
+    assert times == sorted(times)

@@ -1,0 +1,234 @@
+"""Supervisor over in-process hosts and a memory store: placement, passes, prices, lost hosts (G4, G7, G8)."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from actors.limits import ClientLimits, HostLimits, SupervisorLimits
+from actors.local_client import LocalRuntime, local_runtime
+from actors.messages import Submit, Submitted, Take, Taken, Unserved
+from actors.ports import Location, Lost
+from engine.book import AccountBook, ActionBatch
+from engine.commands import Action, CreateAccount, LiquidateAccount, MarkToMarket, StartAccount
+from engine.quotes import Quote, observed
+from persistence.memory_store import MemoryStore
+from persistence.store import StoreUnavailable
+from tests.support.appenders import SteeredAppender
+
+
+class Prices:
+    """A price table that the test writes. `away` makes reading fail as a lost database does."""
+
+    def __init__(self) -> None:
+        self.quotes: dict[str, Quote] = {}
+        self.away = False
+
+    def observe(self, symbol: str, price: str) -> None:
+        self.quotes = self.quotes | {
+            symbol: observed(symbol, Decimal(price), Decimal(price), None, "test", datetime.now(UTC))
+        }
+
+    async def read(self) -> dict[str, Quote]:
+        if self.away:
+            raise StoreUnavailable("the price table cannot be read")
+        return dict(self.quotes)
+
+
+class Floor:
+    def __init__(self, runtime: LocalRuntime, store: MemoryStore, prices: Prices) -> None:
+        self.runtime, self.store, self.prices = runtime, store, prices
+        self.client, self.supervisor, self.fleet = runtime.client, runtime.supervisor, runtime.fleet
+
+    async def trading(self, name: str) -> str:
+        created = await self.client.create(CreateAccount(owner_id="o", clone_id=name), request_id="r")
+        started = await self.client.call(Submit(created.account.id, StartAccount(), "r"))
+        assert isinstance(started, Submitted)
+        return created.account.id
+
+    async def buy(self, account: str, key: str, quantity: str = "0.10000000") -> Taken | Unserved:
+        action = Action(
+            decision_action_id=key, action="open", symbol="BTC-USD", side="long", quantity=Decimal(quantity)
+        )
+        reply = await self.client.call(Take(account, ActionBatch("run", (action,)), "r"))
+        assert isinstance(reply, Taken | Unserved)
+        return reply
+
+
+@asynccontextmanager
+async def floor(**supervision: int) -> AsyncIterator[Floor]:
+    store, prices = MemoryStore(), Prices()
+    prices.observe("BTC-USD", "50000")
+    limits = SupervisorLimits(**{"marking_cadence_ms": 0, "quotes_poll_ms": 10, "pulse_ms": 20} | supervision)
+    async with local_runtime(
+        store,
+        SteeredAppender(store),
+        prices,
+        host_limits=HostLimits(idle_ms=50),
+        supervisor_limits=limits,
+        client_limits=ClientLimits(deadline_ms=2_000, attempt_ms=500),
+    ) as runtime:
+        yield Floor(runtime, store, prices)
+
+
+async def eventually(holds) -> None:
+    async with asyncio.timeout(5):
+        while not holds():
+            await asyncio.sleep(0.005)
+
+
+async def test_accounts_get_hosts_of_their_own_and_then_share() -> None:
+    async with floor(account_actors_max=2) as desk:
+        accounts = [await desk.trading(str(number)) for number in range(4)]
+        places = [await desk.supervisor.locate(account, None) for account in accounts]
+        assert [len([place for place in places if place == Location(host)]) for host in desk.fleet.hosts] == [2, 2]
+
+
+async def test_a_lost_host_is_replaced_and_its_accounts_answer_from_the_ledger() -> None:
+    async with floor(account_actors_max=2) as desk:
+        account = await desk.trading("a")
+        first = await desk.buy(account, "1")
+        (name,) = desk.fleet.hosts
+
+        async def gone(*_: object) -> None:
+            raise Lost("killed")
+
+        desk.fleet.hosts[name].handle = gone  # type: ignore[method-assign, assignment]
+        desk.fleet.hosts[name].pulse = gone  # type: ignore[method-assign, assignment]
+        again = await desk.buy(account, "1")
+        assert isinstance(first, Taken)
+        assert isinstance(again, Taken)
+        assert again.results[0].replayed
+        assert again.results[0].prop_action_id == first.results[0].prop_action_id
+        assert name not in desk.fleet.hosts
+        assert desk.store.heads[account].epoch == 2
+
+
+async def test_concurrent_first_requests_share_one_activation() -> None:
+    async with floor() as desk:
+        created = await desk.client.create(CreateAccount(owner_id="o", clone_id="c"), request_id="r")
+        await asyncio.gather(*(desk.client.call(Submit(created.account.id, StartAccount(), "r")) for _ in range(20)))
+        assert desk.store.heads[created.account.id].epoch == 1
+
+
+async def test_an_unknown_account_is_nobody_to_activate() -> None:
+    async with floor() as desk:
+        reply = await desk.client.call(Submit("0198f1c2-0000-7000-8000-00000000dead", StartAccount(), "r"))
+        assert reply == Unserved("unknown_account", "no such account")
+
+
+async def test_a_pass_marks_every_trading_account_on_one_vector_and_counts_them() -> None:
+    async with floor(account_actors_max=2) as desk:
+        accounts = [await desk.trading(str(number)) for number in range(5)]
+        for account in accounts[:3]:
+            await desk.buy(account, "1")
+        desk.prices.observe("BTC-USD", "51000")
+        report = await desk.client.mark_all(request_id="r")
+        assert (report.accounts, report.marked, report.flat, report.failed) == (5, 3, 2, 0)
+        passes = {event.payload for event in desk.store.events.values() if event.type == "mark_to_market"}
+        assert all(report.pass_id.encode() in payload for payload in passes)
+
+
+async def test_one_account_failing_does_not_stop_the_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with floor(account_actors_max=1) as desk:
+        accounts = [await desk.trading(str(number)) for number in range(3)]
+        for account in accounts:
+            await desk.buy(account, "1")
+        (host,) = desk.fleet.hosts.values()
+        broken, submit = host._hosted[accounts[1]].book, AccountBook.submit
+
+        def defective(book: AccountBook, *args: Any, **kwargs: Any) -> Any:
+            if book is broken:
+                raise RuntimeError("a defect in one account")
+            return submit(book, *args, **kwargs)
+
+        monkeypatch.setattr(AccountBook, "submit", defective)
+        report = await desk.client.mark_all(request_id="r")
+        assert (report.marked, report.failed) == (2, 1)
+        assert (await desk.client.mark_all(request_id="r")).marked == 3, "rebuilt, it is marked again"
+
+
+async def test_a_price_is_shown_only_once_every_host_has_it() -> None:
+    async with floor(quotes_push_ms=1_000) as desk:
+        account = await desk.trading("a")
+        (host,) = desk.fleet.hosts.values()
+        see, arrived = host.see, asyncio.Event()
+
+        async def late(version: int, quotes: dict[str, Quote]) -> None:
+            await arrived.wait()
+            await see(version, quotes)
+
+        host.see = late  # type: ignore[method-assign]
+        desk.prices.observe("BTC-USD", "60000")
+        looking = asyncio.create_task(desk.supervisor.look())
+        await asyncio.sleep(0.05)
+        assert (await desk.client.quotes())["BTC-USD"].mid == Decimal(50000)
+        arrived.set()
+        await looking
+        assert (await desk.client.quotes())["BTC-USD"].mid == Decimal(60000)
+        taken = await desk.buy(account, "1")
+        assert isinstance(taken, Taken)
+        assert taken.results[0].fill is not None
+        assert taken.results[0].fill.price == Decimal(60000)
+
+
+async def test_prices_that_cannot_be_read_leave_readiness_and_nothing_else() -> None:
+    async with floor() as desk:
+        account = await desk.trading("a")
+        desk.prices.away = True
+        await asyncio.sleep(0.05)
+        assert isinstance(await desk.buy(account, "1"), Taken)
+        desk.prices.away = False
+        desk.prices.observe("BTC-USD", "42000")
+        async with asyncio.timeout(5):
+            while (await desk.client.quotes())["BTC-USD"].mid != Decimal(42000):
+                await asyncio.sleep(0.01)
+
+
+async def test_an_ended_account_leaves_memory_and_is_read_from_storage() -> None:
+    async with floor() as desk:
+        account = await desk.trading("a")
+        ended = await desk.client.call(Submit(account, LiquidateAccount("done"), "r"))
+        assert isinstance(ended, Submitted)
+        await eventually(lambda: not any(account in host._hosted for host in desk.fleet.hosts.values()))
+        reading = await desk.client.read(account, request_id="r")
+        assert reading is not None
+        assert reading.account.status == "liquidated"
+        assert reading.account.end_reason == "done"
+
+
+async def test_marking_one_account_that_does_not_trade_is_refused() -> None:
+    async with floor() as desk:
+        created = await desk.client.create(CreateAccount(owner_id="o", clone_id="c"), request_id="r")
+        reply = await desk.client.call(Submit(created.account.id, MarkToMarket("p"), "r"))
+        assert reply.refusal.code == "account_not_active"  # type: ignore[union-attr]
+
+
+async def test_after_a_new_start_every_account_is_back_with_the_same_state() -> None:
+    store, prices = MemoryStore(), Prices()
+    prices.observe("BTC-USD", "50000")
+    states = []
+    for _ in range(2):
+        async with local_runtime(
+            store, SteeredAppender(store), prices, supervisor_limits=SupervisorLimits(marking_cadence_ms=0)
+        ) as runtime:
+            desk = Floor(runtime, store, prices)
+            if not states:
+                account = await desk.trading("a")
+                await desk.buy(account, "1")
+            await eventually(lambda: any(account in host._hosted for host in desk.fleet.hosts.values()))
+            reading = await desk.client.read(account, request_id="r")
+            states.append(reading)
+    assert states[0] == states[1]
+
+
+@pytest.mark.parametrize("cadence_ms", [10])
+async def test_the_cadence_marks_without_being_asked(cadence_ms: int) -> None:
+    async with floor(marking_cadence_ms=cadence_ms) as desk:
+        account = await desk.trading("a")
+        await desk.buy(account, "1")
+        await eventually(lambda: any(event.type == "mark_to_market" for event in desk.store.events.values()))
