@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.unit.gateway.fakes import Door, opened_door
+from tests.unit.gateway.fakes import FakeDoor, opened_door
 
 
 @pytest.fixture
-async def door() -> AsyncIterator[Door]:
+async def door() -> AsyncIterator[FakeDoor]:
     async with opened_door() as found:
         yield found

@@ -38,6 +38,7 @@ from gateway.server import RunningServer, ServerLimits, serving_app
 from persistence.queries import AccountFilter, AccountKey, Page, Queries, StoredAction
 from persistence.store import Created, Head, StoreUnavailable
 from persistence.tokens import Scope, TokenRow, sha256
+from tests.e2e.gateway.door import Door
 
 TRADE, READ, ADMIN = "trade-token", "read-token", "admin-token"
 SECRET = b"0123456789abcdef"
@@ -191,68 +192,13 @@ class FakeQueries:
     ledger = orders = fills = positions = _nothing
 
 
-class Door:
-    """A gateway on a real socket, and a client of it."""
+class FakeDoor(Door):
+    """A gateway over fakes, which a test may steer."""
 
     def __init__(self, server: RunningServer, http: aiohttp.ClientSession, client: BookClient, tokens: FakeTokens):
-        self.server = server
-        self.url = server.url
+        super().__init__(server, http, ADMIN)
         self.client = client
         self.tokens = tokens
-        self._http = http
-
-    async def send(
-        self,
-        method: str,
-        path: str,
-        *,
-        token: str | None = ADMIN,
-        headers: Mapping[str, str] | None = None,
-        **more: Any,
-    ) -> "Heard":
-        sent = dict(headers or {})
-        if token is not None:
-            sent["Authorization"] = f"Bearer {token}"
-        async with self._http.request(method, self.url + path, headers=sent, **more) as response:
-            return Heard(response.status, response.headers, await response.read())
-
-    async def get(self, path: str, **more: Any) -> "Heard":
-        return await self.send("GET", path, **more)
-
-    async def post(self, path: str, body: Any = None, **more: Any) -> "Heard":
-        return await self.send("POST", path, **({} if body is None else {"json": body}), **more)
-
-    async def opened(self, *, started: bool = True, **fields: Any) -> str:
-        """The id of a new account."""
-        heard = await self.post("/api/v1/prop/accounts", {"ownerId": "o", "cloneId": "c", **fields})
-        assert heard.status == 201, heard.body
-        account_id = str(heard.json["id"])
-        if started:
-            assert (await self.post(f"/api/v1/prop/accounts/{account_id}/start")).status == 200
-        return account_id
-
-
-class Heard:
-    """An answer."""
-
-    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        self.status = status
-        self.headers = headers
-        self.body = body
-
-    @property
-    def json(self) -> Any:
-        return msgspec.json.decode(self.body)
-
-    @property
-    def refusal(self) -> tuple[int, str]:
-        assert self.headers["Content-Type"] == "application/problem+json", self.body
-        assert self.json["status"] == self.status
-        return self.status, self.json["code"]
-
-    @property
-    def pointers(self) -> dict[str, str]:
-        return {fault["pointer"]: fault["code"] for fault in self.json.get("errors", [])}
 
 
 def quote(symbol: str, price: str) -> Quote:
@@ -263,7 +209,7 @@ def quote(symbol: str, price: str) -> Quote:
 @asynccontextmanager
 async def opened_door(
     limits: GatewayLimits | None = None, server_limits: ServerLimits | None = None
-) -> AsyncIterator[Door]:
+) -> AsyncIterator[FakeDoor]:
     client, tokens = BookClient(), FakeTokens()
     parts = GatewayParts(
         client=client,
@@ -277,4 +223,4 @@ async def opened_door(
         serving_app(build_app(parts), host="127.0.0.1", port=0, limits=server_limits) as server,
         aiohttp.ClientSession() as http,
     ):
-        yield Door(server, http, client, tokens)
+        yield FakeDoor(server, http, client, tokens)

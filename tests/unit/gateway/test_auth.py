@@ -8,7 +8,7 @@ from gateway.auth import IMPLIED, LOOKS_MAX, TokenRing
 from gateway.routes import ROUTES
 from persistence.store import StoreUnavailable
 from persistence.tokens import Scope
-from tests.unit.gateway.fakes import ADMIN, READ, TRADE, Door, FakeTokens, token_row
+from tests.unit.gateway.fakes import ADMIN, READ, TRADE, FakeDoor, FakeTokens, token_row
 
 ACCOUNTS = "/api/v1/prop/accounts"
 
@@ -101,13 +101,13 @@ async def test_the_list_outlives_a_short_outage(ring: TokenRing, tokens: FakeTok
         "Bearer \u6f22",
     ],
 )
-async def test_a_bad_header_is_unauthenticated(door: Door, header: str):
+async def test_a_bad_header_is_unauthenticated(door: FakeDoor, header: str):
     heard = await door.get(ACCOUNTS, token=None, headers={"Authorization": header})
     assert heard.refusal == (401, "unauthenticated")
     assert heard.headers["WWW-Authenticate"].startswith("Bearer")
 
 
-async def test_no_header_and_two_headers_are_unauthenticated(door: Door):
+async def test_no_header_and_two_headers_are_unauthenticated(door: FakeDoor):
     assert (await door.get(ACCOUNTS, token=None)).refusal == (401, "unauthenticated")
     assert (await door.get(f"{ACCOUNTS}?access_token={READ}", token=None)).refusal == (401, "unauthenticated")
     from tests.unit.gateway.test_json_body import raw
@@ -117,7 +117,7 @@ async def test_no_header_and_two_headers_are_unauthenticated(door: Door):
 
 
 @pytest.mark.parametrize(("token", "scope"), [(READ, "prop:read"), (TRADE, "prop:trade"), (ADMIN, "prop:admin")])
-async def test_every_route_asks_for_its_scope(door: Door, token: str, scope: Scope):
+async def test_every_route_asks_for_its_scope(door: FakeDoor, token: str, scope: Scope):
     for route in ROUTES:
         path = route.path.replace("{account_id}", "x").replace("{prop_action_id}", "x").replace("{clone_id}", "x")
         heard = await door.send(route.method, path, token=token)
@@ -128,7 +128,7 @@ async def test_every_route_asks_for_its_scope(door: Door, token: str, scope: Sco
             assert heard.refusal == (403, "forbidden")
 
 
-async def test_everything_under_api_is_behind_the_door(door: Door):
+async def test_everything_under_api_is_behind_the_door(door: FakeDoor):
     for path in ("/api/", "/api/v1/nothing", "/api/v1/prop/accounts/../../../x", "/api/%76%31/prop/accounts"):
         assert (await door.get(path, token=None)).status == 401, path
     for path in ("/livez", "/readyz", "/metrics", "/version", "/openapi.json", "/docs"):

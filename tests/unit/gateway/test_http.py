@@ -10,7 +10,7 @@ import structlog
 from gateway.parts import GatewayLimits
 from gateway.server import ServerLimits
 from persistence.store import StoreUnavailable
-from tests.unit.gateway.fakes import READ, Door, opened_door
+from tests.unit.gateway.fakes import READ, FakeDoor, opened_door
 from tests.unit.gateway.test_json_body import HEAD, raw
 
 ACCOUNTS = "/api/v1/prop/accounts"
@@ -20,7 +20,7 @@ OPEN = {"decisionActionId": "a1", "action": "open", "symbol": "BTC-USD", "side":
 UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
-async def test_an_account_is_created_once(door: Door):
+async def test_an_account_is_created_once(door: FakeDoor):
     first = await door.post(ACCOUNTS, ACCOUNT)
     again = await door.post(ACCOUNTS, {**ACCOUNT, "owner_id": "o", "ownerId": "o"})
     assert again.pointers == {"/ownerId": "duplicate_field"}
@@ -34,7 +34,7 @@ async def test_an_account_is_created_once(door: Door):
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", first.json["createdAt"])
 
 
-async def test_a_reused_key_names_what_differs(door: Door):
+async def test_a_reused_key_names_what_differs(door: FakeDoor):
     await door.post(ACCOUNTS, ACCOUNT)
     other = {**ACCOUNT, "cloneId": "d", "policy": {"maxLeverage": "4"}, "metadata": {"a": 1}}
     heard = await door.post(ACCOUNTS, other)
@@ -42,7 +42,7 @@ async def test_a_reused_key_names_what_differs(door: Door):
     assert set(heard.pointers) == {"/cloneId", "/policy/maxLeverage", "/metadata"}
 
 
-async def test_a_batch_is_answered_in_order_and_replayed(door: Door):
+async def test_a_batch_is_answered_in_order_and_replayed(door: FakeDoor):
     account_id = await door.opened()
     path = f"{ACCOUNTS}/{account_id}/decision-actions"
     batch = {"decisionRunId": "r", "actions": [OPEN, {**OPEN, "decisionActionId": "a2", "symbol": "NONE"}]}
@@ -60,7 +60,7 @@ async def test_a_batch_is_answered_in_order_and_replayed(door: Door):
     assert (stored["accountId"], stored["result"]["propActionId"]) == (account_id, prop_action_id)
 
 
-async def test_a_key_with_other_content_is_a_conflict(door: Door):
+async def test_a_key_with_other_content_is_a_conflict(door: FakeDoor):
     path = f"{ACCOUNTS}/{await door.opened()}/decision-actions"
     await door.post(path, {"decisionRunId": "r", "actions": [OPEN]})
     other = {**OPEN, "quantity": "0.6", "leverage": 2}
@@ -71,7 +71,7 @@ async def test_a_key_with_other_content_is_a_conflict(door: Door):
     assert heard.refusal == (422, "duplicate_decision_action")
 
 
-async def test_a_dry_run_writes_nothing(door: Door):
+async def test_a_dry_run_writes_nothing(door: FakeDoor):
     account_id = await door.opened()
     dry = (
         await door.post(
@@ -86,7 +86,7 @@ async def test_a_dry_run_writes_nothing(door: Door):
     assert "dryRun" not in now
 
 
-async def test_states_that_do_not_allow_it_are_refused_with_their_figures(door: Door):
+async def test_states_that_do_not_allow_it_are_refused_with_their_figures(door: FakeDoor):
     account_id = await door.opened(started=False)
     heard = await door.post(f"{ACCOUNTS}/{account_id}/complete")
     assert heard.refusal == (409, "invalid_transition")
@@ -101,7 +101,7 @@ async def test_states_that_do_not_allow_it_are_refused_with_their_figures(door: 
     assert heard.refusal == (409, "account_not_active")
 
 
-async def test_a_missing_price_stops_an_ending(door: Door):
+async def test_a_missing_price_stops_an_ending(door: FakeDoor):
     account_id = await door.opened()
     await door.post(f"{ACCOUNTS}/{account_id}/decision-actions", {"decisionRunId": "r", "actions": [OPEN]})
     door.client.prices.clear()
@@ -119,7 +119,7 @@ async def test_a_missing_price_stops_an_ending(door: Door):
         ("unknown_account", (404, "account_not_found")),
     ],
 )
-async def test_what_is_not_served_says_so(door: Door, reason: str, refusal: tuple[int, str]):
+async def test_what_is_not_served_says_so(door: FakeDoor, reason: str, refusal: tuple[int, str]):
     account_id = await door.opened()
     door.client.unserved = reason  # type: ignore[assignment]
     for path, body in (("decision-actions", {"decisionRunId": "r", "actions": [OPEN]}), ("start", None)):
@@ -132,7 +132,7 @@ async def test_what_is_not_served_says_so(door: Door, reason: str, refusal: tupl
     "account_id",
     ["x", "0190", "%00", "a%0d%0ab", "..%2f..", "%ff", "'%20or%201=1", "00000000-0000-7000-8000-00000000000g"],
 )
-async def test_what_is_no_id_is_not_found(door: Door, account_id: str):
+async def test_what_is_no_id_is_not_found(door: FakeDoor, account_id: str):
     for path in ("", "/snapshot", "/ledger", "/orders", "/decision-context"):
         heard = await door.get(f"{ACCOUNTS}/{account_id}{path}")
         assert heard.refusal[0] == 404, path
@@ -140,7 +140,7 @@ async def test_what_is_no_id_is_not_found(door: Door, account_id: str):
     assert heard.refusal[0] == 404
 
 
-async def test_an_id_nobody_has_is_not_found(door: Door):
+async def test_an_id_nobody_has_is_not_found(door: FakeDoor):
     nobody = "01900000-0000-7000-8000-000000000000"
     for path in ("", "/snapshot", "/ledger", "/orders", "/fills", "/positions", "/decision-context"):
         assert (await door.get(f"{ACCOUNTS}/{nobody}{path}")).refusal == (404, "account_not_found")
@@ -148,7 +148,7 @@ async def test_an_id_nobody_has_is_not_found(door: Door):
     assert (await door.get(f"/api/v1/prop/decision-actions/{nobody}")).refusal == (404, "decision_action_not_found")
 
 
-async def test_unknown_paths_methods_and_parameters(door: Door):
+async def test_unknown_paths_methods_and_parameters(door: FakeDoor):
     assert (await door.get("/nothing")).refusal == (404, "not_found")
     assert (await door.get("/api/v1/nothing")).refusal == (404, "not_found")
     heard = await door.send("DELETE", ACCOUNTS)
@@ -165,7 +165,7 @@ async def test_unknown_paths_methods_and_parameters(door: Door):
     assert (await door.get("/api/v1/prop/clones/a%20b/accounts")).pointers == {"/path/cloneId": "invalid_format"}
 
 
-async def test_a_list_is_walked_by_cursor(door: Door):
+async def test_a_list_is_walked_by_cursor(door: FakeDoor):
     ids = [await door.opened(started=False) for _ in range(5)]
     seen, cursor = [], ""
     while True:
@@ -182,7 +182,7 @@ async def test_a_list_is_walked_by_cursor(door: Door):
     assert heard.refusal == (422, "invalid_cursor")
 
 
-async def test_an_etag_saves_the_body(door: Door):
+async def test_an_etag_saves_the_body(door: FakeDoor):
     account_id = await door.opened()
     for path in ("", "/snapshot"):
         heard = await door.get(f"{ACCOUNTS}/{account_id}{path}")
@@ -193,7 +193,7 @@ async def test_an_etag_saves_the_body(door: Door):
         assert (await door.get(f"{ACCOUNTS}/{account_id}{path}", headers={"If-None-Match": '"1"'})).status == 200
 
 
-async def test_reads_wait_for_the_seq_that_is_asked_for(door: Door):
+async def test_reads_wait_for_the_seq_that_is_asked_for(door: FakeDoor):
     account_id = await door.opened(started=False)
     heard = await door.get(f"{ACCOUNTS}/{account_id}?minSeq=2")
     assert heard.refusal == (503, "not_yet_durable")
@@ -205,7 +205,7 @@ async def test_reads_wait_for_the_seq_that_is_asked_for(door: Door):
         assert (await waiting).json["accountSeq"] == 2
 
 
-async def test_a_snapshot_and_a_context_show_ages(door: Door):
+async def test_a_snapshot_and_a_context_show_ages(door: FakeDoor):
     account_id = await door.opened()
     await door.post(f"{ACCOUNTS}/{account_id}/decision-actions", {"decisionRunId": "r", "actions": [OPEN]})
     snapshot = (await door.get(f"{ACCOUNTS}/{account_id}/snapshot")).json
@@ -220,13 +220,13 @@ async def test_a_snapshot_and_a_context_show_ages(door: Door):
     assert (await door.post("/api/v1/prop/mark-to-market-all")).json["passId"] == "pass-1"
 
 
-async def test_prices_are_those_the_engine_sees(door: Door):
+async def test_prices_are_those_the_engine_sees(door: FakeDoor):
     heard = (await door.get("/api/v1/prop/prices?symbols=BTC-USD,NONE", token=READ)).json
     assert [(row["symbol"], row["mid"], row["fresh"]) for row in heard["data"]] == [("BTC-USD", "50000.00000000", True)]
     assert (await door.get("/api/v1/prop/prices?symbols=")).status == 422
 
 
-async def test_a_request_id_is_kept_or_made(door: Door):
+async def test_a_request_id_is_kept_or_made(door: FakeDoor):
     heard = await door.get(ACCOUNTS, headers={"X-Request-Id": "mine:1"})
     assert heard.headers["X-Request-Id"] == "mine:1"
     for hostile in ("a b", "x" * 129, "é", "%s"):
@@ -239,7 +239,7 @@ async def test_a_request_id_is_kept_or_made(door: Door):
     assert refused.json["requestId"] == refused.headers["X-Request-Id"] == "mine:2"
 
 
-async def test_every_answer_is_guarded(door: Door):
+async def test_every_answer_is_guarded(door: FakeDoor):
     for heard in (await door.get(ACCOUNTS), await door.get("/nothing"), await door.get("/docs", token=None)):
         assert heard.headers["X-Content-Type-Options"] == "nosniff"
         assert "default-src 'none'" in heard.headers["Content-Security-Policy"]
@@ -247,7 +247,7 @@ async def test_every_answer_is_guarded(door: Door):
         assert heard.headers["Cache-Control"] == "no-store"
 
 
-async def test_a_failure_tells_nothing_and_is_logged_once(door: Door):
+async def test_a_failure_tells_nothing_and_is_logged_once(door: FakeDoor):
     door.client.failure = RuntimeError("secret detail")
     with structlog.testing.capture_logs() as lines:
         heard = await door.post(ACCOUNTS, ACCOUNT)
@@ -260,7 +260,7 @@ async def test_a_failure_tells_nothing_and_is_logged_once(door: Door):
     assert b"password" not in heard.body
 
 
-async def test_nothing_secret_is_logged(door: Door, caplog: pytest.LogCaptureFixture):
+async def test_nothing_secret_is_logged(door: FakeDoor, caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.DEBUG)
     with structlog.testing.capture_logs() as lines:
         await door.get(f"{ACCOUNTS}?access_token=QUERYSECRET", headers={"X-Api-Key": "HEADERSECRET"})
@@ -292,7 +292,7 @@ async def test_too_many_in_flight_are_shed_before_their_body_is_read():
         assert b'prop_http_shed_total{reason="overloaded"} 1.0' in (await door.get("/metrics")).body
 
 
-async def test_readiness_needs_everybody(door: Door):
+async def test_readiness_needs_everybody(door: FakeDoor):
     heard = await door.get("/readyz?verbose", token=None)
     assert (heard.status, heard.json["ready"]) == (200, True)
     assert [each["component"] for each in heard.json["components"]] == ["gateway", "postgres"]
@@ -327,7 +327,7 @@ async def test_a_slow_head_and_a_crowd_are_cut_off():
         assert (await door.get("/livez")).status == 200
 
 
-async def test_the_api_describes_itself(door: Door):
+async def test_the_api_describes_itself(door: FakeDoor):
     described = (await door.get("/openapi.json", token=None)).json
     assert described["openapi"] == "3.1.0"
     assert f"{ACCOUNTS}/{{accountId}}/decision-actions" in described["paths"]

@@ -10,7 +10,7 @@ import pytest
 from gateway.json_body import BodyLimits, JsonFloat, parse_object
 from gateway.parts import GatewayLimits
 from gateway.problems import Problem
-from tests.unit.gateway.fakes import ADMIN, Door, opened_door
+from tests.unit.gateway.fakes import ADMIN, FakeDoor, opened_door
 
 ACCOUNTS = "/api/v1/prop/accounts"
 
@@ -107,7 +107,7 @@ def test_a_number_with_a_point_keeps_its_text(text: str):
         ("", 415),
     ],
 )
-async def test_only_json_in_utf8_is_taken(door: Door, content_type: str, status: int):
+async def test_only_json_in_utf8_is_taken(door: FakeDoor, content_type: str, status: int):
     body = json.dumps({"ownerId": "o", "cloneId": "c"})
     heard = await door.send("POST", ACCOUNTS, data=body.encode(), headers={"Content-Type": content_type})
     assert heard.status == status
@@ -116,14 +116,14 @@ async def test_only_json_in_utf8_is_taken(door: Door, content_type: str, status:
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "identity", "x"])
-async def test_no_encoded_body_is_taken(door: Door, encoding: str):
+async def test_no_encoded_body_is_taken(door: FakeDoor, encoding: str):
     bomb = gzip.compress(b" " * 5_000_000)
     headers = {"Content-Type": "application/json", "Content-Encoding": encoding}
     heard = await door.send("POST", ACCOUNTS, data=bomb, headers=headers)
     assert heard.refusal == (415, "unsupported_media_type")
 
 
-async def test_a_body_past_the_limit_is_refused(door: Door):
+async def test_a_body_past_the_limit_is_refused(door: FakeDoor):
     heard = await door.send("POST", ACCOUNTS, data=b" " * 1_048_577, headers={"Content-Type": "application/json"})
     assert heard.refusal == (413, "body_too_large")
     full = b'{"ownerId": "o", "cloneId": "c"}'.ljust(1_048_576)
@@ -131,7 +131,7 @@ async def test_a_body_past_the_limit_is_refused(door: Door):
     assert heard.status == 201
 
 
-async def raw(door: Door, head: str, *chunks: bytes, pause: float = 0.0) -> bytes:
+async def raw(door: FakeDoor, head: str, *chunks: bytes, pause: float = 0.0) -> bytes:
     """What is heard on a connection of its own after sending these bytes."""
     host, port = door.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
@@ -151,7 +151,7 @@ async def raw(door: Door, head: str, *chunks: bytes, pause: float = 0.0) -> byte
 HEAD = f"POST {ACCOUNTS} HTTP/1.1\nHost: x\nAuthorization: Bearer {ADMIN}\nContent-Type: application/json\n"
 
 
-async def test_an_endless_chunked_body_is_refused(door: Door):
+async def test_an_endless_chunked_body_is_refused(door: FakeDoor):
     chunk = b"10000\r\n" + b" " * 65_536 + b"\r\n"
     heard = await raw(door, HEAD + "Transfer-Encoding: chunked\n\n", *[chunk] * 20)
     assert b" 413 " in heard.split(b"\r\n")[0]
@@ -160,7 +160,7 @@ async def test_an_endless_chunked_body_is_refused(door: Door):
 @pytest.mark.parametrize(
     "chunks", [(b"zz\r\n",), (b"5\r\nabc\r\n0\r\n\r\n",), (b"-1\r\n\r\n",)], ids=["size", "short", "negative"]
 )
-async def test_a_broken_chunked_body_is_a_bad_request(door: Door, chunks: tuple[bytes, ...]):
+async def test_a_broken_chunked_body_is_a_bad_request(door: FakeDoor, chunks: tuple[bytes, ...]):
     heard = await raw(door, HEAD + "Transfer-Encoding: chunked\n\n", *chunks)
     assert b" 400 " in heard.split(b"\r\n")[0]
 
@@ -173,7 +173,7 @@ async def test_a_body_that_does_not_come_times_out():
     assert b'"request_timeout"' in heard
 
 
-async def test_a_body_is_only_invited_once_admitted(door: Door):
+async def test_a_body_is_only_invited_once_admitted(door: FakeDoor):
     expecting = "Content-Length: 32\nExpect: 100-continue\n\n"
     refused = await raw(door, HEAD.replace(ADMIN, "wrong") + expecting)
     assert refused.startswith(b"HTTP/1.1 401 ")
@@ -182,14 +182,14 @@ async def test_a_body_is_only_invited_once_admitted(door: Door):
 
 
 @pytest.mark.parametrize("body", [None, b"", b"{}", b" { } "])
-async def test_a_start_needs_no_body(door: Door, body: bytes | None):
+async def test_a_start_needs_no_body(door: FakeDoor, body: bytes | None):
     account_id = await door.opened(started=False)
     headers = {} if body is None else {"Content-Type": "application/json"}
     heard = await door.send("POST", f"{ACCOUNTS}/{account_id}/start", data=body, headers=headers)
     assert (heard.status, heard.json["status"]) == (200, "active")
 
 
-async def test_smuggling_and_garbage_get_a_bad_request(door: Door):
+async def test_smuggling_and_garbage_get_a_bad_request(door: FakeDoor):
     for head in (
         HEAD + "Content-Length: 5\nTransfer-Encoding: chunked\n\n",
         HEAD + "Content-Length: 5\nContent-Length: 6\n\n",
@@ -205,7 +205,7 @@ async def test_smuggling_and_garbage_get_a_bad_request(door: Door):
     assert (await door.get("/livez")).status == 200
 
 
-async def test_a_client_that_leaves_mid_body_harms_nobody(door: Door):
+async def test_a_client_that_leaves_mid_body_harms_nobody(door: FakeDoor):
     host, port = door.url.removeprefix("http://").split(":")
     _, writer = await asyncio.open_connection(host, int(port))
     writer.write((HEAD + "Content-Length: 100\n\n{").replace("\n", "\r\n").encode())

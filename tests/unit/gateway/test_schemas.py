@@ -31,7 +31,6 @@ def faults(model: type[Wire], text: str | bytes) -> dict[str, str]:
     try:
         validated(model, parse_object(data, depth_max=16))
     except InvalidRequest as problem:
-        assert problem.code == "invalid_request"
         return {fault.pointer: fault.code for fault in problem.faults}
     return {}
 

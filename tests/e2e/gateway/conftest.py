@@ -1,0 +1,48 @@
+"""The real gateway over the whole engine in this process, on a real Postgres and a real socket."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+
+from gateway.app import build_app
+from gateway.parts import GatewayParts
+from gateway.server import serving_app
+from persistence.queries import Queries
+from persistence.tokens import Tokens
+from tests.e2e.gateway.door import Door
+from tests.support.desk import Desk, desk
+
+BOOTSTRAP = "bootstrap-token-of-at-least-32-characters"
+
+
+@asynccontextmanager
+async def gateway_on(engine: Desk) -> AsyncIterator[Door]:
+    tokens = Tokens(engine.writing)
+    await tokens.install_bootstrap(BOOTSTRAP)
+    parts = GatewayParts(
+        client=engine.client,
+        queries=Queries(engine.reading),
+        tokens=tokens,
+        secret=b"one secret for all of an installation",
+        version="0.0.test",
+    )
+    async with (
+        serving_app(build_app(parts), host="127.0.0.1", port=0) as server,
+        aiohttp.ClientSession() as http,
+    ):
+        yield Door(server, http, BOOTSTRAP)
+
+
+@pytest.fixture
+async def engine(database_url: str) -> AsyncIterator[Desk]:
+    async with desk(database_url) as running:
+        await running.observe("BTC-USD", "50000")
+        yield running
+
+
+@pytest.fixture
+async def door(engine: Desk) -> AsyncIterator[Door]:
+    async with gateway_on(engine) as opened:
+        yield opened
