@@ -129,6 +129,8 @@ class PostgresStore(Store):
         return existing
 
     async def commit(self, appends: Sequence[Append]) -> Mapping[str, Verdict]:
+        if not appends:
+            return {}
         verdicts: dict[str, Verdict] = dict.fromkeys((append.account_id for append in appends), "fenced")
         commit_sent = False
         async with self._lent() as connection:
@@ -145,6 +147,8 @@ class PostgresStore(Store):
             except (psycopg.DataError, psycopg.IntegrityError, UnicodeEncodeError) as error:
                 raise DataRefused(str(error)) from error
             except psycopg.Error as error:
+                if not commit_sent and isinstance(error, psycopg.ProgrammingError):
+                    raise  # a defect, or another schema
                 if not commit_sent:
                     raise unavailable(error) from error
                 self._in_doubt[connection.info.backend_pid] = set(verdicts)

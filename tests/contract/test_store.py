@@ -1,0 +1,293 @@
+"""One contract, two stores: what the runtime may rely on, whichever it runs on."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import psycopg
+import pytest
+from msgspec.structs import replace
+
+from engine.book import replayed
+from engine.canonical import GENESIS
+from engine.commands import LockAccount, PauseAccount
+from persistence import codec
+from persistence.memory_store import MemoryStore
+from persistence.postgres_store import PostgresStore
+from persistence.store import DataRefused, Head, Store
+from tests.support.authors import Author, account_id
+
+pytestmark = pytest.mark.postgres
+
+
+class Ground:
+    """A store and how to damage what it keeps."""
+
+    def __init__(self, store: Store, corrupt: Callable[[str, int], None]) -> None:
+        self.store = store
+        self.corrupt_snapshot = corrupt
+
+
+@asynccontextmanager
+async def in_memory(_: pytest.FixtureRequest) -> AsyncIterator[Ground]:
+    store = MemoryStore()
+
+    def corrupt(account: str, seq: int) -> None:
+        row = store.packed_snapshots[account, seq]
+        store.packed_snapshots[account, seq] = replace(row, state=row.state[:-1])
+
+    yield Ground(store, corrupt)
+
+
+@asynccontextmanager
+async def in_postgres(request: pytest.FixtureRequest) -> AsyncIterator[Ground]:
+    url = request.getfixturevalue("database_url")
+
+    def corrupt(account: str, seq: int) -> None:
+        with psycopg.connect(url) as connection:
+            connection.execute(
+                "update prop_account_snapshots set state = substr(state, 2) where account_id = %s and seq = %s",
+                (account, seq),
+            )
+
+    async with PostgresStore.connect(url, pool_size_max=4) as store:
+        yield Ground(store, corrupt)
+
+
+@pytest.fixture(params=[in_memory, in_postgres], ids=["memory", "postgres"])
+async def ground(request: pytest.FixtureRequest) -> AsyncIterator[Ground]:
+    async with request.param(request) as ground:
+        yield ground
+
+
+@pytest.fixture
+def store(ground: Ground) -> Store:
+    return ground.store
+
+
+async def head(store: Store, account: str) -> Head:
+    return (await store.settle([account]))[account]
+
+
+# ---------------------------------------------------------------- create
+
+
+async def test_create_writes_the_account_and_its_first_event(store: Store):
+    author = Author(idempotency_key="audition-1", race_id="race-1", parent_account_id="Any Parent")
+    created = await author.create(store)
+    assert not created.replayed
+    assert created.account == author.first.account
+    assert await head(store, author.id) == Head(author.id, 0, 1, author.book.head)
+    assert [event async for event in store.ledger({author.id: 0})] == list(author.first.events)
+
+
+async def test_create_again_under_the_same_key_returns_the_original(store: Store):
+    original, other = Author(1, idempotency_key="k"), Author(2, idempotency_key="k", clone_id="another")
+    await original.create(store)
+    await original.claim(store)
+    await store.commit([original.start()])
+    created = await other.create(store)
+    assert created.replayed
+    assert created.account == replace(original.first.account, status="active", started_at=original.now, account_seq=2)
+    assert created.opening == original.opening
+    assert other.id not in await store.epochs([other.id])
+
+
+async def test_creates_racing_for_one_key_make_one_account(store: Store):
+    authors = [Author(number, idempotency_key="k") for number in range(8)]
+    created = await asyncio.gather(*(author.create(store) for author in authors))
+    assert len({each.account.id for each in created}) == 1
+    assert sum(not each.replayed for each in created) == 1
+    assert len(await store.epochs([author.id for author in authors])) == 1
+
+
+async def test_create_may_be_repeated_after_a_lost_answer(store: Store):
+    author = Author()
+    first, again = await author.create(store), await author.create(store)
+    assert first == again
+
+
+async def test_accounts_without_a_key_are_all_different(store: Store):
+    created = [await Author(number).create(store) for number in (1, 2)]
+    assert [each.replayed for each in created] == [False, False]
+
+
+# ---------------------------------------------------------------- commit
+
+
+async def test_what_is_committed_is_read_back_to_the_last_byte(store: Store):
+    author = await Author().begin(store)
+    appends = [
+        author.take(("open", "BTC-USD", {"quantity": author.opening.starting_balance / 1_000_000}), ("hold", "X", {})),
+        author.open("DUST", "1000", leverage=author.opening.policy.max_leverage),
+        author.close(),
+        author.open(),
+        author.submit(PauseAccount(reason="a\\b\nc")),
+    ]
+    for append in appends:
+        assert await store.commit([append]) == {author.id: "committed"}
+    found = [event async for event in store.ledger({author.id: 2})]
+    assert found == [event for append in appends for event in append.events]
+    whole = [
+        (event, codec.decode(event.type, event.version, event.payload)) async for event in store.ledger({author.id: 0})
+    ]
+    book, _ = replayed(whole, epoch=author.book.epoch, receipts_in_memory_max=100)
+    assert book.state == author.book.state
+    assert await head(store, author.id) == Head(author.id, 1, author.book.account.seq, author.book.head)
+
+
+async def test_a_large_commit_keeps_every_row(store: Store):
+    authors = [await Author(number).begin(store) for number in range(70)]
+    appends = [author.open() for author in authors]
+    assert set((await store.commit(appends)).values()) == {"committed"}
+    found = [event async for event in store.ledger({author.id: 2 for author in authors})]
+    assert found == [event for append in sorted(appends, key=lambda each: each.account_id) for event in append.events]
+    for author, append in zip(authors, appends, strict=True):
+        (receipt,) = append.receipts
+        assert await store.receipts(author.id, [receipt.key]) == {receipt.key: receipt}
+
+
+async def test_an_old_epoch_is_fenced_and_the_rest_of_the_batch_goes_on(store: Store):
+    stale, fresh = await Author(1).begin(store), await Author(2).begin(store)
+    await store.claim([stale.id])
+    assert await store.commit([stale.open(), fresh.open()]) == {stale.id: "fenced", fresh.id: "committed"}
+    assert (await head(store, stale.id)).last_seq == 2
+    assert [event async for event in store.ledger({stale.id: 2})] == []
+    assert (await head(store, fresh.id)).head_hash == fresh.book.head
+
+
+async def test_a_seq_that_does_not_follow_is_fenced(store: Store):
+    author = await Author().begin(store)
+    skipped, ahead = author.open(), author.open("ETH-USD")
+    assert await store.commit([ahead]) == {author.id: "fenced"}
+    assert await store.commit([skipped]) == {author.id: "committed"}
+    assert await store.commit([skipped]) == {author.id: "fenced"}
+    assert await store.commit([ahead]) == {author.id: "committed"}
+
+
+async def test_an_unknown_account_is_fenced(store: Store):
+    author = Author()
+    assert await store.commit([author.start()]) == {author.id: "fenced"}
+    assert await store.settle([author.id]) == {}
+
+
+async def test_a_refused_append_takes_the_whole_batch_back(store: Store):
+    good, bad = await Author(1).begin(store), await Author(2).begin(store)
+    first = bad.open()
+    await store.commit([first])
+    repeated = bad.open("ETH-USD")
+    (receipt,) = repeated.receipts
+    clash = replace(receipt, action=first.receipts[0].action)
+    with pytest.raises(DataRefused):
+        await store.commit([good.open(), replace(repeated, receipts=(clash,))])
+    assert (await head(store, good.id)).last_seq == 2
+    assert (await head(store, bad.id)).last_seq == first.last_seq
+
+
+async def test_nothing_to_commit(store: Store):
+    assert await store.commit([]) == {}
+
+
+# ---------------------------------------------------------------- claim, settle, epochs
+
+
+async def test_claim_raises_the_epoch_and_leaves_unknown_ids_out(store: Store):
+    author = Author()
+    await author.create(store)
+    unknown = [account_id(99), "no uuid", ""]
+    for epoch in (1, 2):
+        assert await store.claim([author.id, *unknown]) == {author.id: Head(author.id, epoch, 1, author.book.head)}
+    assert await store.epochs([author.id, *unknown]) == {author.id: 2}
+    assert await store.settle(unknown) == {}
+
+
+async def test_of_racing_claims_each_gets_an_epoch_of_its_own(store: Store):
+    author = Author()
+    await author.create(store)
+    claims = await asyncio.gather(*(store.claim([author.id]) for _ in range(8)))
+    assert sorted(found[author.id].epoch for found in claims) == list(range(1, 9))
+
+
+# ---------------------------------------------------------------- ledger, receipts
+
+
+async def test_the_ledger_streams_by_account_and_seq_strictly_after(store: Store):
+    authors = [await Author(number).begin(store) for number in (3, 1, 2)]
+    for author in authors:
+        await store.commit([author.open()])
+    after = {author.id: seq for author, seq in zip(authors, (0, 4, 99), strict=True)}
+    found = [(event.account_id, event.seq) async for event in store.ledger({**after, "no uuid": 0})]
+    (many, one, _) = authors
+    assert found == sorted([(many.id, seq) for seq in range(1, 6)] + [(one.id, 5)])
+
+
+async def test_the_chain_begins_at_genesis(store: Store):
+    author = Author()
+    await author.create(store)
+    (first,) = [event async for event in store.ledger({author.id: 0})]
+    assert GENESIS != first.hash == author.book.head
+
+
+async def test_receipts_come_back_as_they_were(store: Store):
+    author = await Author().begin(store)
+    append = author.take(
+        ("open", "BTC-USD", {"quantity": author.opening.starting_balance / 1_000_000}),
+        ("open", "NO-QUOTE", {"quantity": author.opening.starting_balance}),
+        ("hold", "X", {}),
+    )
+    await store.commit([append])
+    expected = {receipt.key: receipt for receipt in append.receipts}
+    assert len(expected) == 3
+    assert await store.receipts(author.id, [*expected, ("run {1,2}", "never")]) == expected
+    assert await store.receipts(author.id, []) == {}
+    assert await store.receipts(account_id(99), list(expected)) == {}
+    assert await store.receipts("no uuid", list(expected)) == {}
+
+
+# ---------------------------------------------------------------- snapshots, hosting
+
+
+async def test_the_newest_readable_snapshot_is_found(ground: Ground):
+    store, author = ground.store, await Author().begin(ground.store)
+    snapshots = []
+    for _ in range(4):
+        await store.commit([author.open()])
+        snapshots.append(author.snapshot)
+        assert await store.save_snapshots([author.snapshot]) == 1
+    assert await store.snapshots([author.id, account_id(99), "no uuid"]) == {author.id: snapshots[3]}
+    ground.corrupt_snapshot(author.id, snapshots[3].seq)
+    assert await store.snapshots([author.id]) == {author.id: snapshots[2]}
+    ground.corrupt_snapshot(author.id, snapshots[2].seq)
+    assert await store.snapshots([author.id]) == {author.id: snapshots[1]}
+    ground.corrupt_snapshot(author.id, snapshots[1].seq)
+    assert await store.snapshots([author.id]) == {}  # the oldest of four was let go
+
+
+async def test_a_stale_activation_plants_no_snapshot(store: Store):
+    stale, fresh = await Author(1).begin(store), await Author(2).begin(store)
+    await store.claim([stale.id])
+    assert await store.save_snapshots([stale.snapshot, fresh.snapshot]) == 1
+    assert await store.snapshots([stale.id, fresh.id]) == {fresh.id: fresh.snapshot}
+
+
+async def test_a_snapshot_may_be_taken_again_at_the_same_seq(store: Store):
+    author = await Author().begin(store)
+    await store.save_snapshots([author.snapshot])
+    await author.claim(store)
+    assert await store.save_snapshots([author.snapshot]) == 1
+    assert await store.snapshots([author.id]) == {author.id: author.snapshot}
+
+
+async def test_accounts_with_open_positions_are_hosted_first(store: Store):
+    await Author(1).create(store)  # pending: not hosted
+    flat, exposed, locked = [await Author(number).begin(store) for number in (2, 3, 4)]
+    closed = await Author(5).begin(store)
+    for append in (
+        exposed.open(),
+        locked.open(),
+        locked.submit(LockAccount(reason="r")),
+        closed.open(),
+        closed.close(),
+    ):
+        await store.commit([append])
+    assert list(await store.hostable()) == [exposed.id, locked.id, flat.id, closed.id]
