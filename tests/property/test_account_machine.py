@@ -463,6 +463,7 @@ class AccountMachine(RuleBasedStateMachine):
         """Write down what one decision added, as the tables would, and replay it from its bytes."""
         events = [(recorded, decoded(recorded)) for recorded in entry.recorded]
         self.placed += self.shadow.replay(events)
+        assert not any(b'"-0.00000000"' in recorded.payload for recorded in entry.recorded)
         self.orders += entry.changes.orders
         self.fills += entry.changes.fills
         self.receipts += entry.changes.receipts
