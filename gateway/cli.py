@@ -1,0 +1,48 @@
+"""The `prop` command: which commands there are, and how they fail.
+
+Owns no work: each command is a module of `gateway.commands`, which imports what it needs when it runs, so that
+`prop --help` is quick and loads neither Ray nor a web server.
+
+Exit codes: 0 done, 1 found something wrong (`verify`), 2 could not do it (usage, unreachable, refused).
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import typer
+
+from gateway.commands import accounts, config, demo, mark_to_market, migrate, serve, token, verify
+from gateway.commands.terminal import CommandError
+
+app = typer.Typer(
+    name="prop",
+    help="The prop trading account engine: every action judged, booked and durable before it is answered.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # paragraphs are wrapped, examples are left as they stand
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(serve.serve)
+app.command()(demo.demo)
+app.command()(accounts.accounts)
+app.command()(verify.verify)
+app.command()(migrate.migrate)
+app.add_typer(token.app)
+app.add_typer(mark_to_market.app)
+app.add_typer(config.app)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit with its code."""
+    try:
+        app(args=None if arguments is None else list(arguments), prog_name="prop")
+    except CommandError as error:
+        print(f"prop: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

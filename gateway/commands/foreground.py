@@ -1,0 +1,148 @@
+"""Foreground: an engine that runs until it is told to stop, and how the telling is heard.
+
+Guarantee: the first SIGINT or SIGTERM, also during the start, stops everything that was started and ends with exit
+code 0; a second one ends the program at once, which loses nothing acknowledged.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from gateway.commands.place import refuse_second
+from gateway.commands.terminal import CommandError
+
+if TYPE_CHECKING:
+    from configs.settings import Settings
+    from gateway.bootstrap import Engine, Stage
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class StopSignal:
+    """Whether the program was told to stop."""
+
+    def __init__(self) -> None:
+        self._told = asyncio.Event()
+        self._starting: asyncio.Task[object] | None = asyncio.current_task()
+
+    def listen(self) -> None:
+        """Hear the signals. Again after Ray has started: it puts a handler of its own in place."""
+        loop = asyncio.get_running_loop()
+        for number in SIGNALS:
+            loop.add_signal_handler(number, self._hear, number)
+
+    def started(self) -> None:
+        """From here on a signal is waited for, and no longer cancels."""
+        self._starting = None
+
+    @property
+    def has_started(self) -> bool:
+        return self._starting is None
+
+    @property
+    def is_told(self) -> bool:
+        return self._told.is_set()
+
+    async def wait(self) -> None:
+        await self._told.wait()
+
+    def _hear(self, number: int) -> None:
+        if self.is_told:
+            os._exit(128 + number)
+        self._told.set()
+        if self._starting is not None:
+            self._starting.cancel()
+
+
+def run_engine(
+    settings: "Settings",
+    *,
+    token: str | None,
+    report: Callable[["Stage"], None],
+    work: Callable[["Engine", StopSignal], Awaitable[None]],
+    log_to_driver: bool = True,
+) -> None:
+    """Start an engine, do `work` until it ends (when the stop signal comes, if not before), stop the engine."""
+    refuse_second(settings.data_dir)
+    _refuse_taken_port(settings)
+    from gateway.server import new_event_loop
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(_run(settings, token, report, work, log_to_driver))
+
+
+async def _run(
+    settings: "Settings",
+    token: str | None,
+    report: Callable[["Stage"], None],
+    work: Callable[["Engine", StopSignal], Awaitable[None]],
+    log_to_driver: bool,
+) -> None:
+    stop = StopSignal()
+    stop.listen()
+
+    def heard(stage: "Stage") -> None:
+        stop.listen()
+        report(stage)
+
+    try:
+        from gateway.bootstrap import running_engine  # seconds of imports: Ctrl-C already works
+
+        async with running_engine(settings, report=heard, bootstrap_token=token, log_to_driver=log_to_driver) as engine:
+            stop.started()
+            stop.listen()
+            await work(engine, stop)
+    except asyncio.CancelledError:
+        if not stop.is_told:
+            raise
+    except Exception as error:
+        explained = None if stop.has_started else _explained(error)
+        if explained is None:
+            raise
+        raise explained from error
+
+
+def _refuse_taken_port(settings: "Settings") -> None:
+    """A port that was asked for by name is had or refused, before anything is started."""
+    from configs.settings import DEFAULTS
+
+    host, port = settings.gateway.host, settings.gateway.port
+    if port == 0 or settings.source_of("gateway.port") == DEFAULTS:
+        return
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise CommandError(
+                f"cannot listen on {host}:{port}: {error.strerror}. Leave --port out to take a free one."
+            ) from None
+
+
+def _explained(error: Exception) -> CommandError | None:
+    """What can go wrong at a start, said in one line; None for a defect, which keeps its traceback."""
+    import psycopg
+    import sqlalchemy.exc
+
+    from persistence.embedded import EmbeddedPostgresError
+    from persistence.quotes import QuoteQueryError
+    from persistence.store import StoreUnavailable
+    from persistence.tokens import TokenRefused
+
+    match error:
+        case EmbeddedPostgresError() | QuoteQueryError() | StoreUnavailable() | TokenRefused():
+            return CommandError(str(error))
+        case psycopg.OperationalError() | sqlalchemy.exc.OperationalError():
+            return CommandError(f"the database does not answer: {str(getattr(error, 'orig', error)).strip()}")
+        case OSError():  # a port, a full disk, a Ray that is not there
+            return CommandError(f"cannot start: {error}")
+        case _:
+            return None
+
+
+def print_stage(stage: "Stage") -> None:
+    """`ok name detail seconds`."""
+    print(f"  ok  {stage.name:<9} {stage.detail:<52} {stage.seconds:5.1f} s", flush=True)

@@ -1,0 +1,49 @@
+"""Terminal: how commands say things, and how they say that they cannot."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+FOUND = 1
+"""Exit code of a command that looked and found something wrong."""
+REFUSED = 2
+"""Exit code of a command that could not do its work."""
+
+
+class CommandError(Exception):
+    """A command cannot go on. The message says what is wrong and what to do about it."""
+
+    def __init__(self, message: str, exit_code: int = REFUSED) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on one line, written at once: a reader at the other end of a pipe is not kept waiting."""
+    print(json.dumps(value, default=str, ensure_ascii=False), flush=True)
+
+
+def print_line(text: str) -> None:
+    """One line, at once."""
+    print(text, flush=True)
+
+
+def print_aligned(lines: Mapping[str, str]) -> None:
+    """`name  value`, values under each other."""
+    width = max(map(len, lines), default=0)
+    for name, value in lines.items():
+        print(f"  {name.ljust(width)}  {value}", flush=True)
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
+    """A table as wide as its content: piped into `grep` or `awk`, a row stays one line."""
+    widths = [
+        max(len(column), *(len(row[place]) for row in rows)) if rows else len(column)
+        for place, column in enumerate(columns)
+    ]
+    for row in [columns, *rows]:
+        cells = [
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for cell, width, column in zip(row, widths, columns, strict=True)
+        ]
+        print("  ".join(cells).rstrip(), flush=True)
