@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from engine.book import replayed
 from engine.canonical import GENESIS
 from engine.commands import LockAccount, PauseAccount
-from persistence import codec
+from persistence import codec, group
 from persistence.memory_store import MemoryStore
 from persistence.postgres_store import PostgresStore
 from persistence.store import DataRefused, Head, Store
@@ -136,8 +136,10 @@ async def test_what_is_committed_is_read_back_to_the_last_byte(store: Store):
     assert await head(store, author.id) == Head(author.id, 1, author.book.account.seq, author.book.head)
 
 
-async def test_a_large_commit_keeps_every_row(store: Store):
-    authors = [await Author(number).begin(store) for number in range(70)]
+@pytest.mark.parametrize("copy_rows_min", [1, 1_000], ids=["by copy", "by insert"])
+async def test_a_commit_of_many_keeps_every_row(store: Store, copy_rows_min: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(group, "COPY_ROWS_MIN", copy_rows_min)
+    authors = [await Author(number).begin(store) for number in range(30)]
     appends = [author.open() for author in authors]
     assert set((await store.commit(appends)).values()) == {"committed"}
     found = [event async for event in store.ledger({author.id: 2 for author in authors})]

@@ -1,0 +1,129 @@
+"""Migrations: from nothing to the schema, twice, at once, interrupted; and the schema is the metadata."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import create_engine, make_url
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import NullPool
+
+from persistence import tables
+from persistence.migrations import run
+
+pytestmark = pytest.mark.postgres
+
+
+def test_migrating_brings_an_empty_database_to_the_head_and_again_changes_nothing(empty_database_url: str):
+    assert run.current(empty_database_url) is None
+    for _ in range(2):
+        run.upgrade(empty_database_url)
+        assert run.current(empty_database_url) == run.head()
+
+
+def test_migrators_at_once_take_turns(empty_database_url: str):
+    start = threading.Barrier(4)
+
+    def migrate(_: int) -> None:
+        start.wait()
+        run.upgrade(empty_database_url)
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(migrate, range(4)))
+    assert run.current(empty_database_url) == run.head()
+
+
+def test_an_interrupted_migration_leaves_nothing_behind(empty_database_url: str):
+    with psycopg.connect(empty_database_url, autocommit=True) as other:
+        other.execute("create table prop_service_tokens (in_the_way int)")
+        with pytest.raises(Exception, match="prop_service_tokens"):
+            run.upgrade(empty_database_url)
+        assert run.current(empty_database_url) is None
+        assert other.execute("select to_regclass('prop_accounts')").fetchone() == (None,)
+        other.execute("drop table prop_service_tokens")
+    run.upgrade(empty_database_url)
+    assert run.current(empty_database_url) == run.head()
+
+
+def test_a_migrator_does_not_wait_for_another_for_ever(empty_database_url: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(run, "MIGRATOR_WAIT_MS_MAX", 50)
+    with psycopg.connect(empty_database_url) as other:
+        other.execute("select pg_advisory_lock(%s)", (run.LOCK_KEY,))
+        with pytest.raises(OperationalError, match="lock timeout"):
+            run.upgrade(empty_database_url)
+
+
+def test_the_metadata_is_the_schema(database_url: str):
+    partitions = {f"prop_ledger_events_{part}" for part in range(tables.LEDGER_PARTITIONS)}
+
+    def of_interest(_: object, name: str | None, type_: str, reflected: bool, __: object) -> bool:
+        return not (type_ == "table" and reflected and name in partitions)
+
+    engine = create_engine(make_url(database_url).set(drivername="postgresql+psycopg"), poolclass=NullPool)
+    options = {"compare_type": True, "compare_server_default": True, "include_object": of_interest}
+    with engine.connect() as connection:
+        found = compare_metadata(MigrationContext.configure(connection, opts=options), tables.metadata)
+    assert found == []
+
+
+def test_the_ledger_is_partitioned(database_url: str):
+    with psycopg.connect(database_url) as connection:
+        rows = connection.execute("select count(*) from pg_inherits where inhparent = 'prop_ledger_events'::regclass")
+        assert rows.fetchone() == (tables.LEDGER_PARTITIONS,)
+
+
+def test_prices_of_data_ingestion_are_left_as_they_are(empty_database_url: str):
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        connection.execute("create table market_prices (symbol text, bid float8, more jsonb)")
+        run.upgrade(empty_database_url)
+        columns = connection.execute(
+            "select column_name::text from information_schema.columns where table_name = 'market_prices'"
+        ).fetchall()
+    assert sorted(columns) == [("bid",), ("more",), ("symbol",)]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "update prop_ledger_events set payload = '{}'",
+        "delete from prop_ledger_events",
+        "truncate prop_ledger_events",
+        "truncate prop_ledger_events_3",
+        "update prop_admin_audit_log set reason = 'another'",
+        "delete from prop_admin_audit_log",
+        "truncate prop_admin_audit_log",
+    ],
+)
+def test_what_was_written_is_not_rewritten(database_url: str, statement: str):
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(
+            "insert into prop_ledger_events values"
+            " (gen_random_uuid(), 1, 't', 1, now(), now(), 0, 'r', '{}', sha256('x'))"
+        )
+        connection.execute(
+            "insert into prop_admin_audit_log (token_name, action, reason, request_id) values ('t', 'a', 'r', 'r')"
+        )
+        with pytest.raises(psycopg.errors.IntegrityConstraintViolation, match="insert only"):
+            connection.execute(statement.encode())
+
+
+BALANCES = (
+    "insert into prop_account_balances values (gen_random_uuid(), {cash}, {equity}, 0, 0, 0, 0, 0, {equity}, 1, 0, 1,"
+    " {seq}, 0, sha256('x'))"
+)
+
+
+@pytest.mark.parametrize(
+    "figures",
+    [
+        {"cash": "'NaN'", "equity": "'NaN'", "seq": "1"},
+        {"cash": "1", "equity": "2", "seq": "1"},
+        {"cash": "1", "equity": "1", "seq": "0"},
+    ],
+)
+def test_a_balance_that_contradicts_itself_is_refused(database_url: str, figures: dict[str, str]):
+    with psycopg.connect(database_url) as connection, pytest.raises(psycopg.errors.CheckViolation):
+        connection.execute(BALANCES.format(**figures).encode())
