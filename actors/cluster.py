@@ -6,12 +6,14 @@ persisters are made where they are missing and made again when they die: they ho
 
 import asyncio
 import contextlib
+import logging
 import os
 from collections.abc import Callable
 from typing import Any, Final
 
 import ray
 import structlog
+from ray._private import ray_constants
 from ray.exceptions import RayError
 
 from actors.options import PERSISTER_PREFIX, SUPERVISOR, actor_options
@@ -32,7 +34,6 @@ LOST_AFTER: Final = 3
 
 _LOCAL_ENVIRONMENT: Final = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # Ray's own switch for "one machine": every port on 127.0.0.1
-    "RAY_AUTH_MODE": "token",  # Ray's ports run code for whoever may talk to them
     "RAY_worker_niceness": "0",  # hosts serve requests; at Ray's nice 15 any busy neighbour starves them
     "RAY_DEDUP_LOGS": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -40,15 +41,21 @@ _LOCAL_ENVIRONMENT: Final = {
 
 
 def start_local(*, namespace: str, cpus: int | None = None, log_to_driver: bool = True) -> str:
-    """A Ray of this machine alone, ended with this process; returns its address. Never joins a leftover one."""
+    """A Ray of this machine alone, ended with this process; returns its address. Never joins a leftover one.
+
+    It listens on loopback and, as Ray does for a local cluster unless `RAY_AUTH_MODE` says otherwise, asks for a token:
+    its ports run code for whoever may talk to them.
+    """
     for name, value in _LOCAL_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    ray_constants.ENABLE_RAY_CLUSTER = False  # Ray read the first of these when it was imported
     ray.init(
         address="local",
         namespace=namespace,
         num_cpus=cpus,
         include_dashboard=False,
         log_to_driver=log_to_driver,
+        logging_level=logging.ERROR,
         object_store_memory=OBJECT_STORE_BYTES,
         _node_ip_address="127.0.0.1",
     )
@@ -57,7 +64,7 @@ def start_local(*, namespace: str, cpus: int | None = None, log_to_driver: bool 
 
 def join(address: str, *, namespace: str, log_to_driver: bool = False) -> str:
     """Join the Ray at `address`; returns the address joined."""
-    ray.init(address=address, namespace=namespace, log_to_driver=log_to_driver)
+    ray.init(address=address, namespace=namespace, log_to_driver=log_to_driver, logging_level=logging.ERROR)
     return str(ray.get_runtime_context().gcs_address)
 
 
@@ -85,7 +92,7 @@ class CoreActors:
         self._watch: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Make what is missing, persisters first; returns when every account that trades is in memory."""
+        """Make what is missing, persisters first, and keep it alive from now on."""
         for name in self._recipes:
             await self._ensure(name)
         self._watch = asyncio.create_task(self._keep())

@@ -5,11 +5,13 @@ past the deadline (a stopped process raises nothing), is `Lost`: the call may ha
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
 import ray
+import structlog
 from ray.exceptions import RayError, RayTaskError
 
 from actors.messages import PassReport, Reply, Request, Unserved, Wellness, packed, replies
@@ -20,11 +22,14 @@ from engine.quotes import Quote
 from persistence.committer import AppendVerdict, Overloaded
 from persistence.store import Append, StoreUnavailable
 
+log = structlog.get_logger(__name__)
+
 OURS: Final = (StoreUnavailable, Overloaded)
 CONTROL_DEADLINE_S: Final = 10.0
 CLOSE_DEADLINE_S: Final = 25.0
 SPAWN_DEADLINE_S: Final = 60.0
 WELLNESS_DEADLINE_S: Final = 2.0
+RESEND_PAUSE_S: Final = 0.1
 
 _ENCODE: Final = msgspec.msgpack.encode
 
@@ -170,16 +175,27 @@ class RayAppender:
 
     def __init__(self, config: RuntimeConfig, place: int) -> None:
         self._name = f"{PERSISTER_PREFIX}{place % config.persister_actors}"
-        self._config = config
+        self._namespace = config.namespace
+        self._deadline_s = config.persister.append_deadline_ms / 1000
         self._actor: Any = None
 
     async def append(self, appends: Sequence[Append]) -> Sequence[AppendVerdict]:
+        """Send again through a lost persister: had the first been committed, the heads have moved and the second is
+        fenced, which has the account rebuilt. Raises `Lost` when there is no persister within the deadline."""
+        data = _ENCODE(appends)
+        until = time.monotonic() + self._deadline_s
+        while True:
+            try:
+                return await self._send(data, until - time.monotonic())
+            except Lost as lost:
+                self._actor = None
+                if time.monotonic() + RESEND_PAUSE_S >= until:
+                    raise
+                log.warning("append_sent_again", persister=self._name, appends=len(appends), why=str(lost))
+                await asyncio.sleep(RESEND_PAUSE_S)
+
+    async def _send(self, data: bytes, deadline_s: float) -> Sequence[AppendVerdict]:
         if self._actor is None:
-            self._actor = find(self._name, self._config.namespace)
-        deadline_s = self._config.persister.append_deadline_ms / 1000
-        try:
-            data = await answer(self._actor.append.remote(_ENCODE(appends)), deadline_s)
-        except Lost:
-            self._actor = None
-            raise
-        return msgspec.msgpack.decode(data, type=tuple[AppendVerdict, ...])
+            self._actor = find(self._name, self._namespace)
+        answered = await answer(self._actor.append.remote(data), deadline_s)
+        return msgspec.msgpack.decode(answered, type=tuple[AppendVerdict, ...])

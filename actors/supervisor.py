@@ -75,9 +75,8 @@ class Supervisor:
         """Adopt hosts that outlived an earlier supervisor, bring back every account that trades, begin schedules."""
         for host in await self._fleet.existing():
             await self._adopt(host)
-        await self.look()
-        await self._restore(await self._store.hostable())
-        self._recovered = True
+        await self._until_done(self.look)
+        await self._until_done(self._recover)
         limits = self._limits
         self._schedules = [
             asyncio.create_task(self._every(limits.quotes_poll_ms, self.look)),
@@ -86,6 +85,20 @@ class Supervisor:
         ]
         if limits.marking_cadence_ms:
             self._schedules.append(asyncio.create_task(self._every(limits.marking_cadence_ms, self._mark_on_cadence)))
+
+    async def _recover(self) -> None:
+        await self._restore(await self._store.hostable())
+        self._recovered = True
+
+    async def _until_done(self, work: Callable[[], Awaitable[object]]) -> None:
+        """Work that must be done before the next: tried again while storage or a host is away."""
+        while True:
+            try:
+                await work()
+                return
+            except (StoreUnavailable, Lost) as away:
+                log.warning("start_delayed", work=work.__name__, why=str(away))
+                await asyncio.sleep(RETRY_MS / 1000)
 
     async def close(self) -> None:
         """Stop the schedules, then let every host finish and snapshot."""

@@ -1,5 +1,6 @@
 """SupervisorActor: the Ray shell of the supervisor."""
 
+import asyncio
 import secrets
 from contextlib import AsyncExitStack
 
@@ -21,10 +22,11 @@ CONNECTIONS_MAX = 2
 
 
 class SupervisorActor:
-    """Supervises one namespace. `open` returns when every account that trades is back in memory."""
+    """Supervises one namespace. `open` returns when it can be asked; accounts come back meanwhile (`wellness`)."""
 
     def __init__(self, config: bytes) -> None:
         self._config = config_of(config)
+        self._made = asyncio.Event()
         configure(self._config.log_level, self._config.log_format)
 
     async def open(self) -> None:
@@ -45,28 +47,36 @@ class SupervisorActor:
             beat=lambda detail: heartbeats.beat(SUPERVISOR, kind="supervisor", detail=detail),
             entropy=secrets.token_bytes,
         )
-        await self._supervisor.start()
         self._resources.push_async_callback(self._supervisor.close)
+        self._starting = asyncio.create_task(self._supervisor.start())
+        self._made.set()
 
     async def locate(self, account_id: str, tried: str | None) -> bytes:
+        await self._made.wait()
         return msgspec.msgpack.encode(await self._supervisor.locate(account_id, tried))
 
     async def whereabouts(self, account_id: str) -> bytes:
+        await self._made.wait()
         return msgspec.msgpack.encode(await self._supervisor.whereabouts(account_id))
 
     async def mark_all(self, request_id: str) -> bytes:
+        await self._made.wait()
         return msgspec.msgpack.encode(await self._supervisor.mark_all(request_id))
 
     async def quotes(self) -> bytes:
+        await self._made.wait()
         return msgspec.msgpack.encode(await self._supervisor.quotes())
 
     async def wellness(self) -> bytes:
+        await self._made.wait()
         return msgspec.msgpack.encode(await self._supervisor.wellness())
 
     async def alive(self) -> bool:
         return True
 
     async def close(self) -> None:
+        self._starting.cancel()
+        await asyncio.gather(self._starting, return_exceptions=True)
         await self._resources.aclose()
 
 

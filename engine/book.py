@@ -117,14 +117,14 @@ class AccountBook:
                 continue
             decision = decide(self.account, TakeAction(batch.decision_run_id, action), context)
             made, events = self._apply(decision, request_id)
-            receipt = views.changes(self.account.id, events).receipts[0]
+            receipt = views.changes(self.account, events).receipts[0]
             self.receipts.add(receipt)
             known[key] = receipt
             recorded += made
             placed += events
             results.append(receipt.result)
         invariant(self.account.seq == before + len(recorded), f"seq of {self.account.id} left its events behind")
-        return Entry(self.account, tuple(recorded), views.changes(self.account.id, placed), None, tuple(results))
+        return Entry(self.account, tuple(recorded), views.changes(self.account, placed), None, tuple(results))
 
     def submit(self, command: Command, context: Context, *, request_id: str) -> Entry | Refusal:
         """Decide one command that has no key: a change of state or a mark."""
@@ -132,7 +132,7 @@ class AccountBook:
         if decision.refusal is not None:
             return decision.refusal
         recorded, placed = self._apply(decision, request_id)
-        return Entry(self.account, tuple(recorded), views.changes(self.account.id, placed), decision)
+        return Entry(self.account, tuple(recorded), views.changes(self.account, placed), decision)
 
     def fork(self) -> "AccountBook":
         """A copy whose changes stay its own: a dry run is the real thing on a fork, thrown away."""
@@ -148,7 +148,7 @@ class AccountBook:
             self.account = evolve(self.account, event, recorded.occurred_at)
             self.head = verified(self.head, recorded)
             placed.append(PlacedEvent(seq, recorded.occurred_at, event))
-        for receipt in views.changes(self.account.id, placed).receipts:
+        for receipt in views.changes(self.account, placed).receipts:
             self.receipts.add(receipt)
         return placed
 

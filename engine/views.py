@@ -14,7 +14,15 @@ import msgspec
 from engine import gates
 from engine.account import Account, Counters, Status
 from engine.commands import Action, Mode
-from engine.events import ActionRejected, Event, FillBooked, Intent, OrderValidated, PositionChanged
+from engine.events import (
+    ActionRejected,
+    Event,
+    FillBooked,
+    Intent,
+    MarkedToMarket,
+    OrderValidated,
+    PositionChanged,
+)
 from engine.money import EXACT, ONE, UNIT, ZERO, round8
 from engine.policy import LONG, SHORT, Policy, Side
 from engine.positions import Position
@@ -237,8 +245,10 @@ def open_positions(account: Account) -> tuple[PositionView, ...]:
     return tuple(position_view(account.positions[key]) for key in sorted(account.positions))
 
 
-def changes(account_id: str, events: Iterable[PlacedEvent]) -> Changes:
-    """Fold whole decisions into rows: an order, its fill and its position always come together."""
+def changes(account: Account, events: Iterable[PlacedEvent]) -> Changes:
+    """Fold whole decisions into rows; `account` is what they left. An order, its fill and its position always come
+    together; a mark revalues every position that is still open."""
+    account_id = account.id
     orders: list[OrderView] = []
     fills: list[FillView] = []
     positions: dict[int, PositionRow] = {}
@@ -258,6 +268,8 @@ def changes(account_id: str, events: Iterable[PlacedEvent]) -> Changes:
                 asked = None
             case ActionRejected() as rejected:
                 receipts.append(_rejected(rejected, placed))
+            case MarkedToMarket():
+                positions |= {open_.opened_seq: position_row(open_) for open_ in account.positions.values()}
             case _:
                 pass
     return Changes(tuple(orders), tuple(fills), tuple(positions.values()), tuple(receipts))

@@ -17,6 +17,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
+import structlog
+
 from actors import cluster
 from actors.client import RoutedClient
 from actors.limits import ClientLimits, HostLimits, PersisterLimits, SupervisorLimits
@@ -42,6 +44,10 @@ from persistence.tokens import Tokens
 RUN_FILE = "run.json"
 PORTS_TRIED = 50
 HEARTBEATS_MISSED_MAX = 5
+READY_POLL_S = 0.05
+WAITING_SAID_EVERY_S = 5.0
+
+log = structlog.get_logger(__name__)
 
 
 class Stage(NamedTuple):
@@ -90,6 +96,7 @@ async def running_engine(
         parts = await _parts(settings, config, stack, bootstrap_token)
         server = await stack.enter_async_context(_serving(settings, parts))
         step.done("gateway", server)
+        step.done("accounts", await _recovered(parts))
         engine = Engine(settings, server, database_url, ray_address, settings.data_dir, bootstrap_token, adopted)
         stack.callback(_announce(engine))
         yield engine
@@ -215,6 +222,20 @@ async def _parts(
         ),
         checks=(postgres, heartbeat),
     )
+
+
+async def _recovered(parts: GatewayParts) -> str:
+    """Wait until everything is well, saying every few seconds what is not yet; returns how recovery ended."""
+    said_at = time.monotonic()
+    while True:
+        components = [*await parts.client.wellness(), *[await check() for check in parts.checks]]
+        unwell = [each for each in components if not each.well]
+        if not unwell:
+            return next(each.detail for each in components if each.component == "recovery")
+        if time.monotonic() - said_at > WAITING_SAID_EVERY_S:
+            said_at = time.monotonic()
+            log.info("waiting", **{each.component: each.detail for each in unwell})
+        await asyncio.sleep(READY_POLL_S)
 
 
 @asynccontextmanager

@@ -141,7 +141,7 @@ def _drifts(stored: Stored, seen: _Seen | None) -> Iterator[Drift]:
         yield replay
         return
     end = replay.states[len(ledger)]
-    made = changes(account_id, replay.placed[: len(ledger)])
+    made = changes(end.account, replay.placed[: len(ledger)])
     for table, rows in derived(end.account, end.head, made).items():
         yield from compared(account_id, table, rows, by_key(table, stored.rows[table]))
     answered = [(receipt.seq, digest(receipt.key)) for receipt in made.receipts]

@@ -517,7 +517,7 @@ class AccountMachine(RuleBasedStateMachine):
 
     @invariant()
     def rows_are_those_of_the_whole_history(self) -> None:
-        rows = views.changes(ACCOUNT_ID, self.placed)
+        rows = views.changes(self.book.account, self.placed)
         assert list(rows.orders) == self.orders
         assert list(rows.fills) == self.fills
         assert list(rows.receipts) == self.receipts

@@ -66,7 +66,9 @@ class Life:
         )
         account_id = uuid7(self.now + timedelta(milliseconds=self.seed), self.chance.randbytes(10))
         self.book, first = AccountBook.open(opening, account_id=account_id, now=self.now, request_id="create")
-        made = append_of(self.book.account, epoch=0, expected_seq=0, events=[first], changes=changes(account_id, []))
+        made = append_of(
+            self.book.account, epoch=0, expected_seq=0, events=[first], changes=changes(self.book.account, [])
+        )
         await self.store.create(opening, made)
         await self.claim()
         await self.submit(StartAccount())

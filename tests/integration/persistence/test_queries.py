@@ -45,7 +45,7 @@ async def made(store: PostgresStore, life: Life) -> Changes:
     placed = [
         PlacedEvent(each.seq, each.occurred_at, codec.decode(each.type, each.version, each.payload)) for each in events
     ]
-    return changes(life.id, placed)
+    return changes(life.book.account, placed)
 
 
 async def paged(read: Callable[..., Awaitable[Page[Any, Any]]], *, limit: int, first: Any) -> list[Any]:

@@ -220,9 +220,8 @@ async def test_after_a_new_start_every_account_is_back_with_the_same_state() -> 
             if not states:
                 account = await desk.trading("a")
                 await desk.buy(account, "1")
-            await eventually(lambda: any(account in host._hosted for host in desk.fleet.hosts.values()))
-            reading = await desk.client.read(account, request_id="r")
-            states.append(reading)
+            assert await desk.supervisor.whereabouts(account), "recovery is done when the start is"
+            states.append(await desk.client.read(account, request_id="r"))
     assert states[0] == states[1]
 
 
