@@ -23,7 +23,7 @@ from gateway.commands.place import (
     refuse_second,
     settings_of,
 )
-from gateway.commands.terminal import CommandError, print_aligned, print_json
+from gateway.commands.terminal import CommandError, print_aligned, print_json, print_line
 
 if TYPE_CHECKING:
     from configs.settings import Settings
@@ -95,13 +95,17 @@ def demo(
             bars_per_second=speed,
         )
         await show.run(stop.wait(), console=console, json=json)
+
+    def on_stop() -> None:
         if not json:
-            print("\n  stopping (Ctrl-C once more to end at once)", flush=True)
+            print_line("\n  stopping (Ctrl-C once more to end at once)")
 
     with _logged(settings.data_dir / LOG_FILE):
-        foreground.run_engine(settings, token=token.text, report=report, work=work, log_to_driver=False)
+        foreground.run_engine(
+            settings, token=token.text, report=report, work=work, on_stop=on_stop, log_to_driver=False
+        )
     if not json:
-        print("  stopped; what was traded is kept, and `prop demo` goes on from there", flush=True)
+        print_line("  stopped; what was traded is kept, and `prop demo` goes on from there")
 
 
 def _settings(data_dir: Path | None, port: int | None) -> "Settings":
@@ -180,7 +184,7 @@ def _print_ready(engine: "Engine", token: BootstrapToken) -> None:
             "Verify": f"{_prop()} verify --data-dir {folder}",
         }
     )
-    print("\n  Ctrl-C stops everything it started", flush=True)
+    print_line("\n  Ctrl-C stops everything it started")
 
 
 def _prop() -> str:

@@ -1,31 +1,37 @@
 """Foreground: an engine that runs until it is told to stop, and how the telling is heard.
 
 Guarantee: the first SIGINT or SIGTERM, also during the start, stops everything that was started and ends with exit
-code 0; a second one ends the program at once, which loses nothing acknowledged.
+code 0; a second one ends the program at once, which loses nothing acknowledged. (The bundled PostgreSQL outlives that,
+and the next start takes it over.)
 """
 
 import asyncio
 import os
 import signal
 import socket
+import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from gateway.commands.place import refuse_second
-from gateway.commands.terminal import CommandError
+from gateway.commands.terminal import CommandError, print_line
 
 if TYPE_CHECKING:
     from configs.settings import Settings
     from gateway.bootstrap import Engine, Stage
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+ECHO_SECONDS = 1.0
+"""One wish to stop may arrive twice: `timeout`, and some supervisors, signal a program and then its whole group."""
 
 
 class StopSignal:
     """Whether the program was told to stop."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_stop: Callable[[], None]) -> None:
+        self._on_stop = on_stop
         self._told = asyncio.Event()
+        self._told_at = 0.0
         self._starting: asyncio.Task[object] | None = asyncio.current_task()
 
     def listen(self) -> None:
@@ -50,9 +56,14 @@ class StopSignal:
         await self._told.wait()
 
     def _hear(self, number: int) -> None:
+        now = time.monotonic()
         if self.is_told:
-            os._exit(128 + number)
+            if now - self._told_at > ECHO_SECONDS:
+                os._exit(128 + number)
+            return
+        self._told_at = now
         self._told.set()
+        self._on_stop()
         if self._starting is not None:
             self._starting.cancel()
 
@@ -63,15 +74,19 @@ def run_engine(
     token: str | None,
     report: Callable[["Stage"], None],
     work: Callable[["Engine", StopSignal], Awaitable[None]],
+    on_stop: Callable[[], None] = lambda: None,
     log_to_driver: bool = True,
 ) -> None:
-    """Start an engine, do `work` until it ends (when the stop signal comes, if not before), stop the engine."""
+    """Start an engine, do `work` until it ends (when the stop signal comes, if not before), stop the engine.
+
+    `on_stop` is called when the signal is heard. Raises :class:`CommandError` where the engine cannot start.
+    """
     refuse_second(settings.data_dir)
     _refuse_taken_port(settings)
     from gateway.server import new_event_loop
 
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(_run(settings, token, report, work, log_to_driver))
+        runner.run(_run(settings, token, report, work, on_stop, log_to_driver))
 
 
 async def _run(
@@ -79,9 +94,10 @@ async def _run(
     token: str | None,
     report: Callable[["Stage"], None],
     work: Callable[["Engine", StopSignal], Awaitable[None]],
+    on_stop: Callable[[], None],
     log_to_driver: bool,
 ) -> None:
-    stop = StopSignal()
+    stop = StopSignal(on_stop)
     stop.listen()
 
     def heard(stage: "Stage") -> None:
@@ -145,4 +161,4 @@ def _explained(error: Exception) -> CommandError | None:
 
 def print_stage(stage: "Stage") -> None:
     """`ok name detail seconds`."""
-    print(f"  ok  {stage.name:<9} {stage.detail:<52} {stage.seconds:5.1f} s", flush=True)
+    print_line(f"  ok  {stage.name:<9} {stage.detail:<52} {stage.seconds:5.1f} s")

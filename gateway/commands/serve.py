@@ -7,7 +7,7 @@ import typer
 
 from gateway.commands import foreground, options
 from gateway.commands.place import BOOTSTRAP_VARIABLE, BootstrapToken, bootstrap_token, refuse_second, settings_of
-from gateway.commands.terminal import print_aligned, print_json
+from gateway.commands.terminal import print_aligned, print_json, print_line
 
 if TYPE_CHECKING:
     from gateway.bootstrap import Engine, Stage
@@ -49,20 +49,22 @@ def serve(
 
     stopping = 0.0
 
-    async def work(engine: "Engine", stop: "StopSignal") -> None:
+    def on_stop() -> None:
         nonlocal stopping
+        stopping = time.monotonic()
+        if not json:
+            print_line("\n  stopping: finishing what is in flight (once more to end at once)")
+
+    async def work(engine: "Engine", stop: "StopSignal") -> None:
         if json:
             print_json({"ready": _ready(engine, token)})
         else:
             _print_ready(engine, token)
         await stop.wait()
-        stopping = time.monotonic()
-        if not json:
-            print("\n  stopping: finishing what is in flight (once more to end at once)", flush=True)
 
-    foreground.run_engine(settings, token=token.text if token else None, report=report, work=work)
+    foreground.run_engine(settings, token=token.text if token else None, report=report, work=work, on_stop=on_stop)
     if stopping and not json:
-        print(f"  stopped in {time.monotonic() - stopping:.1f} s", flush=True)
+        print_line(f"  stopped in {time.monotonic() - stopping:.1f} s")
 
 
 def _ready(engine: "Engine", token: BootstrapToken | None) -> dict[str, str | None]:
@@ -86,7 +88,7 @@ def _print_ready(engine: "Engine", token: BootstrapToken | None) -> None:
             "Data": str(engine.data_dir),
         }
     )
-    print("\n  Ctrl-C stops everything it started", flush=True)
+    print_line("\n  Ctrl-C stops everything it started")
 
 
 def _token_line(token: BootstrapToken | None) -> str:

@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
-from typing import Any, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -86,21 +86,18 @@ class LiveTable:
             yield
 
     def rendered(self) -> RenderableType:
-        table = Table(box=None, pad_edge=False, header_style="dim", expand=False)
-        for name in ("ACCOUNT", "STRATEGY", "STATUS"):
-            table.add_column(name, no_wrap=True)
-        for name in ("EQUITY", "PNL", "DRAWDOWN"):
-            table.add_column(name, justify="right", no_wrap=True)
-        table.add_column("OPEN", no_wrap=True, max_width=24)
-        for name in ("FILLS", "REFUSED"):
-            table.add_column(name, justify="right", no_wrap=True)
-        table.add_column("LAST EVENT", no_wrap=True, overflow="ellipsis")
+        shown = [column for column in COLUMNS if self._console.width >= column.width_min]
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for column in shown:
+            table.add_column(
+                column.name, justify=column.justify, no_wrap=True, overflow="ellipsis", max_width=column.width_max
+            )
         current = self._watching.standings
         for standing in current:
-            table.add_row(*_cells(standing))
+            table.add_row(*(column.cell(standing) for column in shown))
         for standing in self._ended:
             if standing not in current:
-                table.add_row(*_cells(standing), style="dim")
+                table.add_row(*(column.cell(standing) for column in shown), style="dim")
         rate = self._rate(self._watching.actions)
         heading = Text.assemble(
             ("replaying ", "dim"), (self._watching.day.isoformat(), "bold"), (f"   {rate:.1f} actions/s", "dim")
@@ -116,18 +113,37 @@ class LiveTable:
         return (actions - before) / (now - since) if now > since else 0.0
 
 
-def _cells(standing: Standing) -> list[Any]:
+def _pnl(standing: Standing) -> Text:
+    """With an arrow beside the colour, for those who see none."""
     gain = standing.gain
-    style = "green" if gain > 0 else "red" if gain < 0 else ""
-    return [
-        standing.account_id[-8:],
-        standing.strategy,
-        Text(standing.status, style=STYLES.get(standing.status, "")),
-        f"{standing.equity:,.2f}",
-        Text(f"{'▲' if gain > 0 else '▼' if gain < 0 else ' '} {gain:+.2%}", style=style),
-        f"{standing.drawdown:.1%}",
-        ", ".join(standing.positions) or "flat",
-        str(standing.fills),
-        str(standing.rejections),
-        Text(standing.last_event, style="red" if standing.last_event.startswith(("rejected", "LIQ")) else ""),
-    ]
+    arrow, style = ("▲", "green") if gain > 0 else ("▼", "red") if gain < 0 else (" ", "")
+    return Text(f"{arrow} {gain:+.2%}", style=style)
+
+
+def _last_event(standing: Standing) -> Text:
+    text = standing.last_event
+    return Text(text, style="red" if text.startswith(("rejected", "LIQUIDATED")) else "")
+
+
+class Column(NamedTuple):
+    """A column, shown where the terminal is at least `width_min` wide."""
+
+    name: str
+    cell: Callable[[Standing], RenderableType]
+    justify: Literal["left", "right"] = "left"
+    width_min: int = 0
+    width_max: int | None = None
+
+
+COLUMNS = (
+    Column("ACCOUNT", lambda standing: standing.account_id[-8:], width_min=130),
+    Column("STRATEGY", lambda standing: standing.strategy),
+    Column("STATUS", lambda standing: Text(standing.status, style=STYLES.get(standing.status, ""))),
+    Column("EQUITY", lambda standing: f"{standing.equity:,.2f}", "right"),
+    Column("PNL", _pnl, "right"),
+    Column("DRAWDOWN", lambda standing: f"{standing.drawdown:.1%}", "right", width_min=100),
+    Column("OPEN", lambda standing: ", ".join(standing.positions) or "flat", width_min=150, width_max=24),
+    Column("FILLS", lambda standing: str(standing.fills), "right", width_min=110),
+    Column("REFUSED", lambda standing: str(standing.rejections), "right", width_min=110),
+    Column("LAST EVENT", _last_event),
+)

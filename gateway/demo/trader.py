@@ -97,7 +97,8 @@ class Trader:
             if account["status"] not in ENDED:
                 break
             number += 1
-        if account["status"] == "pending":
+        is_new = account["status"] == "pending"
+        if is_new:
             account = await self._api.post(f"/accounts/{account['id']}/start", patient=True)
         self.standing = Standing(
             self.strategy.name,
@@ -106,7 +107,8 @@ class Trader:
             starting=Decimal(account["startingBalance"]),
             equity=Decimal(account["startingBalance"]),
         )
-        self._event("started", f"started with {Decimal(account['startingBalance']):,.0f} {account['currency']}")
+        starting = f"started with {self.standing.starting:,.0f} {account['currency']}"
+        self._event("started", starting if is_new else "goes on where it was")
         return number
 
     def _opening(self, number: int) -> dict[str, Any]:
