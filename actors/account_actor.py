@@ -51,15 +51,18 @@ class AccountActor:
     async def see(self, version: int, quotes: bytes) -> None:
         await self._host.see(version, msgspec.msgpack.decode(quotes, type=dict[str, Quote]))
 
-    async def mark(self, pass_id: str, account_ids: list[str], quotes: bytes) -> bytes:
+    async def mark(self, pass_id: str, quotes: bytes) -> bytes:
         vector = msgspec.msgpack.decode(quotes, type=dict[str, Quote])
-        return msgspec.msgpack.encode(await self._host.mark(pass_id, account_ids, vector))
+        return msgspec.msgpack.encode(await self._host.mark(pass_id, vector))
 
     async def passivate(self, account_ids: list[str]) -> None:
         await self._host.passivate(account_ids)
 
     async def pulse(self) -> bytes:
         return msgspec.msgpack.encode(await self._host.pulse())
+
+    async def roster(self) -> tuple[str, ...]:
+        return await self._host.roster()
 
     async def close(self) -> None:
         await self._host.close()

@@ -99,7 +99,7 @@ class AccountHost:
         await self._save([hosted.snapshot() for hosted in leaving if hosted.has_news])
 
     async def pulse(self) -> Pulse:
-        """What is hosted, and what of it could leave memory: accounts that neither trade nor are marked."""
+        """How much is hosted, and what of it could leave memory: accounts that neither trade nor are marked."""
         settled_before = self._monotonic() - self._limits.idle_ms / 1000
         idle = tuple(
             account_id
@@ -108,7 +108,11 @@ class AccountHost:
             and hosted.is_quiet
             and hosted.touched_at < settled_before
         )
-        return Pulse(hosted=tuple(self._hosted), idle=idle)
+        return Pulse(accounts=len(self._hosted), idle=idle)
+
+    async def roster(self) -> tuple[str, ...]:
+        """Ids of every account hosted."""
+        return tuple(self._hosted)
 
     async def close(self) -> None:
         """Take no more, wait until all that was decided is durable, snapshot, stop."""
@@ -224,29 +228,28 @@ class AccountHost:
 
     # -- marking --------------------------------------------------------------------------------------------
 
-    async def mark(self, pass_id: str, account_ids: Sequence[str], quotes: dict[str, Quote]) -> Tally:
-        """Mark accounts on one price vector, each on its own (G8)."""
+    async def mark(self, pass_id: str, quotes: dict[str, Quote]) -> Tally:
+        """Mark every account that trades on one price vector, each on its own (G8)."""
         counts = {"marked": 0, "flat": 0, "failed": 0, "liquidated": 0}
-        absent, pending = [], []
-        for place, account_id in enumerate(account_ids, 1):
+        pending, dropped = [], []
+        accounts = list(self._hosted.values())
+        for place, hosted in enumerate(accounts, 1):
             if place % self._limits.marks_per_turn == 0:
                 await asyncio.sleep(0)  # let requests in between: a pass must not stop trading
-            hosted = self._hosted.get(account_id)
-            if hosted is None:
-                absent.append(account_id)
-            elif hosted.book.account.status in MARKED:
-                outcome = self._mark_one(hosted, pass_id, quotes)
-                if outcome is None:
-                    absent.append(account_id)
-                else:
-                    pending.append((hosted, outcome))
+            if hosted.poisoned or hosted.book.account.status not in MARKED:
+                continue
+            entry = self._mark_one(hosted, pass_id, quotes)
+            if entry is None:
+                dropped.append(hosted.account_id)
+            else:
+                pending.append((hosted, entry))
         durable = await asyncio.gather(*(hosted.durable(entry.account.seq) for hosted, entry in pending))
         for (hosted, entry), is_durable in zip(pending, durable, strict=True):
             if is_durable and entry.decision is not None and entry.decision.mark is not None:
                 counts[entry.decision.mark] += 1
             else:
-                absent.append(hosted.account_id)
-        return Tally(**counts, absent=tuple(absent))
+                dropped.append(hosted.account_id)
+        return Tally(hosted=len(accounts), **counts, dropped=tuple(dropped))
 
     def _mark_one(self, hosted: Hosted, pass_id: str, quotes: dict[str, Quote]) -> Entry | None:
         try:

@@ -11,7 +11,8 @@ from actors.client import RoutedClient
 from actors.hosting import AccountHost
 from actors.limits import ClientLimits, HostLimits, SupervisorLimits
 from actors.ports import Appender, Host
-from actors.supervisor import QuoteSource, Supervisor
+from actors.price_board import QuoteSource
+from actors.supervisor import Supervisor
 from persistence.store import Store
 
 

@@ -33,20 +33,22 @@ class Activation(Message, frozen=True):
 
 
 class Pulse(Message, frozen=True):
-    """A host's sign of life: what it holds, and which of it needs no memory any more."""
+    """A host's sign of life: how many accounts it holds, and which of them need no memory any more."""
 
-    hosted: tuple[str, ...]
+    accounts: int
     idle: tuple[str, ...]
 
 
 class Tally(Message, frozen=True):
-    """How the accounts of one host fared in a marking pass; `absent` are not hosted, or no more since they broke."""
+    """How the accounts of one host fared in a marking pass: it held `hosted`, and `dropped` are those it holds no more
+    because they broke."""
 
+    hosted: int = 0
     marked: int = 0
     flat: int = 0
     failed: int = 0
     liquidated: int = 0
-    absent: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
 
 
 class Location(Message, frozen=True):
@@ -76,14 +78,17 @@ class Host(Protocol):
     async def see(self, version: int, quotes: dict[str, Quote]) -> None:
         """Use this price vector from now on, unless a later version was seen already."""
 
-    async def mark(self, pass_id: str, account_ids: Sequence[str], quotes: dict[str, Quote]) -> Tally:
-        """Mark these accounts on one price vector, each on its own: a failing one stops no other."""
+    async def mark(self, pass_id: str, quotes: dict[str, Quote]) -> Tally:
+        """Mark every account that trades on one price vector, each on its own: a failing one stops no other."""
 
     async def passivate(self, account_ids: Sequence[str]) -> None:
         """Snapshot and let go of accounts that have nothing in flight."""
 
     async def pulse(self) -> Pulse:
         """A sign of life."""
+
+    async def roster(self) -> tuple[str, ...]:
+        """Ids of every account hosted."""
 
     async def close(self) -> None:
         """Finish what is in flight, snapshot everything, hold nothing."""

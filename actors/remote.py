@@ -79,10 +79,8 @@ class RayHost:
     async def see(self, version: int, quotes: dict[str, Quote]) -> None:
         await answer(self.actor.see.remote(version, _ENCODE(quotes)), CONTROL_DEADLINE_S)
 
-    async def mark(self, pass_id: str, account_ids: Sequence[str], quotes: dict[str, Quote]) -> Tally:
-        data = await answer(
-            self.actor.mark.remote(pass_id, list(account_ids), _ENCODE(quotes)), self._limits.pass_deadline_ms / 1000
-        )
+    async def mark(self, pass_id: str, quotes: dict[str, Quote]) -> Tally:
+        data = await answer(self.actor.mark.remote(pass_id, _ENCODE(quotes)), self._limits.pass_deadline_ms / 1000)
         return msgspec.msgpack.decode(data, type=Tally)
 
     async def passivate(self, account_ids: Sequence[str]) -> None:
@@ -91,6 +89,9 @@ class RayHost:
     async def pulse(self) -> Pulse:
         data = await answer(self.actor.pulse.remote(), CONTROL_DEADLINE_S)
         return msgspec.msgpack.decode(data, type=Pulse)
+
+    async def roster(self) -> tuple[str, ...]:
+        return tuple(await answer(self.actor.roster.remote(), CONTROL_DEADLINE_S))
 
     async def close(self) -> None:
         await answer(self.actor.close.remote(), CLOSE_DEADLINE_S)

@@ -10,8 +10,8 @@ Plain asyncio over the ports: `supervisor_actor` wraps it for Ray, `local_client
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Protocol
 
+import msgspec
 import structlog
 
 from actors.hosting import utc_now
@@ -19,20 +19,15 @@ from actors.limits import SupervisorLimits
 from actors.messages import PassReport, Unserved, Wellness
 from actors.placement import Placement
 from actors.ports import Activation, Fleet, Host, Location, Lost, Tally
+from actors.price_board import PriceBoard, QuoteSource
 from engine.ids import uuid7
-from engine.quotes import Quote, age_ms
+from engine.quotes import Quote
 from persistence.store import Store, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
 RETRY_MS = 500
 """Pause before a schedule that failed is tried again."""
-
-
-class QuoteSource(Protocol):
-    """Reads the latest quote of every symbol. Raises `StoreUnavailable`."""
-
-    async def read(self) -> dict[str, Quote]: ...
 
 
 class Supervisor:
@@ -50,18 +45,14 @@ class Supervisor:
     ) -> None:
         self._fleet = fleet
         self._store = store
-        self._quote_source = quote_source
+        self._board = PriceBoard(quote_source, limits)
         self._limits = limits
         self._beat = beat
         self._entropy = entropy
         self._placement = Placement(limits.account_actors_max)
         self._hosts: dict[str, Host] = {}
-        self._latest: dict[str, Quote] = {}
-        self._shown: dict[str, Quote] = {}
-        self._version = 0
-        self._seen: dict[str, int] = {}
-        self._quotes_read_at: float | None = None
         self._broken: dict[str, str] = {}
+        self._homeless: dict[str, None] = {}  # in the order in which they are to come back
         self._recovered = False
         self._placing = asyncio.Lock()
         self._marking = asyncio.Lock()
@@ -87,7 +78,8 @@ class Supervisor:
             self._schedules.append(asyncio.create_task(self._every(limits.marking_cadence_ms, self._mark_on_cadence)))
 
     async def _recover(self) -> None:
-        await self._restore(await self._store.hostable())
+        self._homeless |= dict.fromkeys(await self._store.hostable())
+        await self._rehome()
         self._recovered = True
 
     async def _until_done(self, work: Callable[[], Awaitable[object]]) -> None:
@@ -174,27 +166,26 @@ class Supervisor:
         host = await self._fleet.spawn(f"account-host-{self._entropy(6).hex()}")
         self._hosts[host.name] = host
         self._placement.add_host(host.name)
-        await self._push(host)
+        await self._board.show(host)
         return host
 
     async def _adopt(self, host: Host) -> None:
         try:
-            pulse = await asyncio.wait_for(host.pulse(), self._limits.pulse_deadline_ms / 1000)
+            roster = await asyncio.wait_for(host.roster(), self._limits.pulse_deadline_ms / 1000)
         except (Lost, TimeoutError) as lost:
             log.warning("host_not_adopted", host=host.name, why=repr(lost))
             await self._fleet.discard(host)
             return
         self._hosts[host.name] = host
         self._placement.add_host(host.name)
-        for account_id in pulse.hosted:
+        for account_id in roster:
             self._placement.assign(account_id, host.name)
 
-    async def _restore(self, account_ids: Iterable[str]) -> None:
-        """Give every account without a place one, in bulk, in the order given."""
+    async def _rehome(self) -> None:
+        """Bring every account that has lost its place back, in bulk and in order; what fails stays homeless."""
         async with self._placing:
-            homeless = [
-                each for each in account_ids if self._placement.host_of(each) is None and each not in self._broken
-            ]
+            homeless = [each for each in self._homeless if self._placement.host_of(each) is None]
+            self._homeless.clear()
             spawning = min(len(homeless), self._placement.hosts_max - len(self._hosts))
             await asyncio.gather(*(self._spawn() for _ in range(spawning)))
             groups: dict[str, list[str]] = {}
@@ -208,9 +199,19 @@ class Supervisor:
         chunk = self._limits.activation_chunk
         for start in range(0, len(account_ids), chunk):
             part = account_ids[start : start + chunk]
-            activation = await host.activate(part)
+            try:
+                activation = await host.activate(part)
+            except (Lost, StoreUnavailable):
+                self._evict(account_ids[start:])
+                raise
             self._note_broken(activation)
             self._placement.release(set(part) - set(activation.hosted))
+
+    def _evict(self, account_ids: Iterable[str]) -> None:
+        """Accounts that live nowhere now, until the next watch or pass brings them back."""
+        account_ids = tuple(account_ids)
+        self._placement.release(account_ids)
+        self._homeless |= dict.fromkeys(account_ids)
 
     def _note_broken(self, activation: Activation) -> None:
         for account_id, why in activation.broken.items():
@@ -222,65 +223,45 @@ class Supervisor:
 
     async def _watch(self) -> None:
         """Ask every host for a sign of life; replace the lost ones and bring their accounts back."""
-        lost = await asyncio.gather(*(self._examine(host) for host in list(self._hosts.values())))
-        if any(lost):
-            await self._restore(await self._store.hostable())
+        await asyncio.gather(*(self._examine(host) for host in list(self._hosts.values())))
+        if self._homeless:
+            await self._rehome()
 
-    async def _examine(self, host: Host) -> bool:
-        """Whether the host is lost; if so it is ended and forgotten. A host that answers may let idle accounts go."""
+    async def _examine(self, host: Host) -> None:
+        """A host that is silent or dead is ended and forgotten; one that answers may let idle accounts go."""
         try:
             pulse = await asyncio.wait_for(host.pulse(), self._limits.pulse_deadline_ms / 1000)
+            leaving = [each for each in pulse.idle if each not in self._arriving]
+            if leaving:
+                await host.passivate(leaving)
+                self._placement.release(leaving)
         except (Lost, TimeoutError) as lost:
             if self._hosts.pop(host.name, None) is not None:
                 homeless = self._placement.remove_host(host.name)
                 log.error("host_lost", host=host.name, accounts=len(homeless), why=repr(lost))
+                self._homeless |= dict.fromkeys(sorted(homeless))
                 await self._fleet.discard(host)
-            return True
-        absent = self._placement.accounts_of(host.name) - set(pulse.hosted) - self._arriving.keys()
-        leaving = [each for each in pulse.idle if each not in self._arriving]
-        if leaving:
-            await host.passivate(leaving)
-        self._placement.release({*absent, *leaving})
-        return False
 
     # -- prices and marks -----------------------------------------------------------------------------------
 
     async def look(self) -> None:
-        """Read the latest quotes, give them to every host, and only then show them: nobody sees a price that an
-        account could not be filled at."""
-        quotes = await self._quote_source.read()
-        self._quotes_read_at = time.monotonic()
-        if quotes != self._latest:
-            self._latest, self._version = quotes, time.time_ns()
-        await asyncio.gather(*(self._push(host) for host in list(self._hosts.values())))
-        self._shown = quotes
-
-    async def _push(self, host: Host) -> None:
-        """Bring a host up to the latest vector; one that does not take it in time is tried again in the next round."""
-        version, quotes = self._version, self._latest
-        if self._seen.get(host.name) == version:
-            return
-        try:
-            await asyncio.wait_for(host.see(version, quotes), self._limits.quotes_push_ms / 1000)
-        except (Lost, TimeoutError) as lost:
-            log.warning("quotes_not_taken", host=host.name, why=repr(lost))
-        else:
-            self._seen[host.name] = version
+        """Read the latest quotes and give them to every host."""
+        await self._board.look(self._hosts.values())
 
     async def quotes(self) -> dict[str, Quote]:
         """The price vector that the hosts have."""
-        return self._shown
+        return self._board.shown
 
     async def mark_all(self, request_id: str) -> PassReport:
         """One pass over every account that trades, on one price vector (`passId`)."""
         async with self._marking:
             began = time.monotonic()
             pass_id = uuid7(utc_now(), self._entropy(10))
-            await self._restore(await self._store.hostable())
-            quotes = await self._quote_source.read()
-            parts = [(host, sorted(self._placement.accounts_of(host.name))) for host in list(self._hosts.values())]
-            tallies = await asyncio.gather(*(self._mark_on(host, pass_id, ids, quotes) for host, ids in parts if ids))
-            failed = len(self._broken) + sum(each.failed + len(each.absent) for each in tallies)
+            await self._rehome()
+            quotes = await self._board.read()
+            hosts = [host for host in self._hosts.values() if self._placement.accounts_of(host.name)]
+            tallies = await asyncio.gather(*(self._mark_on(host, pass_id, quotes) for host in hosts))
+            failed = len(self._broken) + sum(each.failed + len(each.dropped) for each in tallies)
             marked, flat = sum(each.marked for each in tallies), sum(each.flat for each in tallies)
             liquidated = sum(each.liquidated for each in tallies)
             report = PassReport(
@@ -304,14 +285,18 @@ class Supervisor:
         )
         return report
 
-    async def _mark_on(self, host: Host, pass_id: str, account_ids: Sequence[str], quotes: dict[str, Quote]) -> Tally:
+    async def _mark_on(self, host: Host, pass_id: str, quotes: dict[str, Quote]) -> Tally:
+        """What is not marked because its host or activation was lost comes back, and is marked, in the next pass."""
+        placed = self._placement.accounts_of(host.name)
         try:
-            tally = await host.mark(pass_id, account_ids, quotes)
-        except Lost as lost:  # the watch replaces the host; its accounts are marked in the next pass (G8)
-            log.error("pass_lost_host", host=host.name, accounts=len(account_ids), why=str(lost))
-            return Tally(failed=len(account_ids))
-        self._placement.release(tally.absent)  # poisoned meanwhile: the next pass brings them back
-        return tally
+            tally = await host.mark(pass_id, quotes)
+            strayed = tuple(placed - set(await host.roster())) if tally.hosted < len(placed) else ()
+        except Lost as lost:
+            log.error("pass_lost_host", host=host.name, accounts=len(placed), why=str(lost))
+            return Tally(failed=len(placed))
+        dropped = tuple({*tally.dropped, *strayed} - self._arriving.keys())
+        self._evict(dropped)
+        return msgspec.structs.replace(tally, dropped=dropped)
 
     async def _mark_on_cadence(self) -> None:
         await self.mark_all("cadence")
@@ -319,27 +304,17 @@ class Supervisor:
     # -- health ---------------------------------------------------------------------------------------------
 
     async def _show_life(self) -> None:
-        await self._beat({"hosts": len(self._hosts), "quotes": len(self._shown)})
+        await self._beat({"hosts": len(self._hosts), "quotes": len(self._board.shown)})
 
     async def wellness(self) -> tuple[Wellness, ...]:
-        """Readiness of supervision, recovery and quotes. Quotes are well while they can be read, be they few or old:
-        an old one is the gates' business."""
+        """Readiness of supervision, recovery and quotes."""
         return (
             Wellness("supervisor", True, f"{len(self._hosts)} hosts"),
             Wellness("recovery", self._recovered, self._recovery_detail()),
-            self._quotes_wellness(),
+            self._board.wellness(),
         )
 
     def _recovery_detail(self) -> str:
         if not self._recovered:
             return "accounts are being rebuilt"
         return f"done; {len(self._broken)} accounts in quarantine" + "".join(f", {each}" for each in self._broken)
-
-    def _quotes_wellness(self) -> Wellness:
-        if self._quotes_read_at is None:
-            return Wellness("quotes", False, "never read")
-        since_ms = int((time.monotonic() - self._quotes_read_at) * 1000)
-        now = utc_now()
-        newest = min((age_ms(quote, now) for quote in self._shown.values()), default=None)
-        detail = f"{len(self._shown)} symbols, newest {newest} ms old, read {since_ms} ms ago"
-        return Wellness("quotes", since_ms <= 10 * self._limits.quotes_poll_ms + self._limits.quotes_push_ms, detail)

@@ -226,8 +226,8 @@ async def test_one_account_failing_in_a_pass_stops_no_other(monkeypatch: pytest.
         "submit",
         lambda self, *args, **kwargs: break_() if self is broken else original(self, *args, **kwargs),
     )
-    tally = await desk.host.mark("pass", accounts, quotes("51000"))
-    assert (tally.marked, tally.absent) == (2, ("b",))
+    tally = await desk.host.mark("pass", quotes("51000"))
+    assert (tally.hosted, tally.marked, tally.dropped) == (3, 2, ("b",))
     assert (await desk.take("b", opening("2"))).reason == "not_hosted"
 
 
@@ -236,8 +236,8 @@ async def test_a_pass_takes_every_price_from_one_vector() -> None:
     account = await desk.account("a")
     await desk.take(account, opening("1", quantity="1"))
     await desk.host.see(2, quotes("1"))
-    tally = await desk.host.mark("pass", [account, "nowhere"], quotes("60000"))
-    assert (tally.marked, tally.absent) == (1, ("nowhere",))
+    tally = await desk.host.mark("pass", quotes("60000"))
+    assert (tally.marked, tally.dropped) == (1, ())
     reading = await desk.ask(Read(account, "r"))
     assert reading.account.positions["BTC-USD", "long"].mark_price == Decimal(60000)
 
@@ -297,7 +297,7 @@ async def test_ended_accounts_are_idle_after_a_while_and_leave_with_a_snapshot()
     desk.seconds += 6
     assert (await desk.host.pulse()).idle == (account,)
     await desk.host.passivate([account])
-    assert (await desk.host.pulse()).hosted == ()
+    assert await desk.host.roster() == ()
     assert (await desk.store.snapshots([account]))[account].seq == desk.store.heads[account].last_seq
 
 
