@@ -19,9 +19,11 @@ from persistence import codec, group, statements
 from persistence.committer import Committer
 from persistence.connections import Connection
 from persistence.embedded import EmbeddedPostgres
+from persistence.migrations.run import upgrade
 from persistence.postgres_store import PostgresStore
 from persistence.store import Append, CommitAmbiguous, DataRefused, Store, StoreUnavailable
 from tests.support.authors import Author
+from tests.support.postgres import temporary_postgres
 
 pytestmark = pytest.mark.postgres
 RACE_SECONDS = 3.0
@@ -216,6 +218,21 @@ async def test_backends_killed_at_random_lose_nothing_and_write_nothing_twice(st
         assert (await stored_book(store, author.id)).account == author.book.account
 
 
+async def test_settle_waits_for_a_commit_that_is_still_under_way(
+    store: PostgresStore, database_url: str, execute: Callable[..., list[tuple[object, ...]]]
+):
+    author = await Author().begin(store)
+    append = author.open()
+    async with await AsyncConnection.connect(database_url, autocommit=True) as old:
+        await group.move_heads(old, [append])
+        settling = asyncio.create_task(store.settle([author.id]))
+        while not execute("select from pg_stat_activity where wait_event_type = 'Lock' and query ~ 'FOR UPDATE'"):
+            await asyncio.sleep(0)
+            assert not settling.done()
+        await group.insert_and_commit(old, [append], await group.copy_large(old, [append]))
+    assert (await settling)[author.id].last_seq == append.last_seq
+
+
 async def test_a_backend_that_hangs_on_to_the_heads_is_ended(store: PostgresStore, database_url: str):
     author = await Author().begin(store)
     async with await AsyncConnection.connect(database_url, application_name="prop") as hanging:
@@ -240,6 +257,43 @@ async def test_a_lock_held_by_a_stranger_is_unavailable_not_fenced(store: Postgr
 
 
 # ---------------------------------------------------------------- server faults
+
+
+def kill_9(server: EmbeddedPostgres) -> None:
+    process = psutil.Process(server.pid)
+    process.kill()
+    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    server.pid = None
+
+
+async def test_a_server_killed_and_restarted_under_load_keeps_what_it_acknowledged():
+    with temporary_postgres() as server:
+        upgrade(server.url)
+        async with PostgresStore.connect(server.url, connect_timeout_ms=2_000) as store:
+            authors = [await Author(number).begin(store) for number in range(4)]
+            committer = Committer(store)
+            restarted = asyncio.Event()
+
+            async def trade(author: Author) -> None:
+                while not restarted.is_set():
+                    assert await committer.append([author.open(quantity="0.0001")]) == ("committed",)
+                    assert await committer.append([author.close()]) == ("committed",)
+
+            async def restart() -> None:
+                while committer.counters.commits < 20:
+                    await asyncio.sleep(0)
+                await asyncio.to_thread(kill_9, server)
+                await asyncio.to_thread(server.start)
+                commits = committer.counters.commits
+                while committer.counters.commits < commits + 20:
+                    await asyncio.sleep(0)
+                restarted.set()
+
+            await asyncio.gather(*map(trade, authors), restart())
+            await committer.close()
+            for author in authors:
+                assert (await stored_book(store, author.id)).account == author.book.account
 
 
 async def test_a_stopped_server_does_not_hold_a_commit_for_ever(postgres_server: EmbeddedPostgres, database_url: str):
