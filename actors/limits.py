@@ -18,6 +18,7 @@ class SupervisorLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Of the supervisor. `marking_cadence_ms` 0 means that passes run only when asked for."""
 
     account_actors_max: int = 16
+    spare_hosts: int = 1
     cold_activations_max: int = 4
     activation_chunk: int = 500
     marking_cadence_ms: int = 5_000

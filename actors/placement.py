@@ -28,6 +28,11 @@ class Placement:
     def hosts(self) -> tuple[str, ...]:
         return tuple(self._accounts)
 
+    @property
+    def empty(self) -> int:
+        """Hosts without an account."""
+        return sum(1 for accounts in self._accounts.values() if not accounts)
+
     def host_of(self, account_id: str) -> str | None:
         return self._host_of.get(account_id)
 

@@ -68,6 +68,7 @@ class Supervisor:
             await self._adopt(host)
         await self._until_done(self.look)
         await self._until_done(self._recover)
+        await self._until_done(self._keep_spare)
         limits = self._limits
         self._schedules = [
             asyncio.create_task(self._every(limits.quotes_poll_ms, self.look)),
@@ -226,6 +227,14 @@ class Supervisor:
         await asyncio.gather(*(self._examine(host) for host in list(self._hosts.values())))
         if self._homeless:
             await self._rehome()
+        await self._keep_spare()
+
+    async def _keep_spare(self) -> None:
+        """Have an empty host ready while there is room: making one takes a process start, which a first request would
+        wait for."""
+        async with self._placing:
+            while len(self._hosts) < self._placement.hosts_max and self._placement.empty < self._limits.spare_hosts:
+                await self._spawn()
 
     async def _examine(self, host: Host) -> None:
         """A host that is silent or dead is ended and forgotten; one that answers may let idle accounts go."""

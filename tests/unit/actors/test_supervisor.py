@@ -63,7 +63,8 @@ class Floor:
 async def floor(**supervision: int) -> AsyncIterator[Floor]:
     store, prices = MemoryStore(), Prices()
     prices.observe("BTC-USD", "50000")
-    limits = SupervisorLimits(**{"marking_cadence_ms": 0, "quotes_poll_ms": 10, "pulse_ms": 20} | supervision)
+    usual = {"marking_cadence_ms": 0, "quotes_poll_ms": 10, "pulse_ms": 20, "spare_hosts": 0}
+    limits = SupervisorLimits(**usual | supervision)
     async with local_runtime(
         store,
         SteeredAppender(store),
@@ -106,6 +107,16 @@ async def test_a_lost_host_is_replaced_and_its_accounts_answer_from_the_ledger()
         assert again.results[0].prop_action_id == first.results[0].prop_action_id
         assert name not in desk.fleet.hosts
         assert desk.store.heads[account].epoch == 2
+
+
+async def test_a_spare_host_stands_ready_while_there_is_room() -> None:
+    async with floor(account_actors_max=2, spare_hosts=1) as desk:
+        (spare,) = desk.fleet.hosts
+        account = await desk.trading("a")
+        assert await desk.supervisor.locate(account, None) == Location(spare)
+        await eventually(lambda: len(desk.fleet.hosts) == 2)
+        await desk.trading("b")
+        assert len(desk.fleet.hosts) == 2
 
 
 async def test_concurrent_first_requests_share_one_activation() -> None:
