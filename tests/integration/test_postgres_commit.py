@@ -226,7 +226,7 @@ async def test_settle_waits_for_a_commit_that_is_still_under_way(
     async with await AsyncConnection.connect(database_url, autocommit=True) as old:
         await group.move_heads(old, [append])
         settling = asyncio.create_task(store.settle([author.id]))
-        while not execute("select from pg_stat_activity where wait_event_type = 'Lock' and query ~ 'FOR UPDATE'"):
+        while not execute("select 1 from pg_stat_activity where wait_event_type = 'Lock' and query ~ 'FOR UPDATE'"):
             await asyncio.sleep(0)
             assert not settling.done()
         await group.insert_and_commit(old, [append], await group.copy_large(old, [append]))
