@@ -158,7 +158,7 @@ def test_epoch_and_request_explain_and_are_not_hashed():
 def test_replay_refuses_a_gap(gone):
     ledger = busy().ledger
     left = [(recorded, decoded(recorded)) for place, recorded in enumerate(ledger) if place != gone]
-    with pytest.raises(InvariantBroken):
+    with pytest.raises(InvariantBroken, match=f"seq {gone + 1} is missing, {gone + 2} found"):
         replayed(left, receipts_in_memory_max=10)
 
 

@@ -14,6 +14,7 @@ from tests.support.ledger_page import (
     close_short,
     complete,
     decimal,
+    fill_booked,
     given,
     later,
     liquidate,
@@ -25,6 +26,7 @@ from tests.support.ledger_page import (
     order_validated,
     pause,
     pending,
+    position_reduced,
     priced,
     reduce_long,
     reduce_short,
@@ -112,6 +114,13 @@ def test_without_hedging_the_other_side_of_an_open_symbol_is_refused():
     page.when(open_short("ETH-USD", "0.1")).executed()
     page.when(close_long()).executed()
     page.when(open_short(quantity="0.1")).executed()
+
+
+def test_the_way_out_has_no_direction():
+    given(opened(allowed_directions=())).when(close_short()).rejected("position_not_found")
+    page = given(opened(allow_hedging=False), open_long(quantity="0.1"))
+    page.when(reduce_short(quantity="0.1")).rejected("position_not_found")
+    page.when(reduce_long(quantity="0.1")).executed()
 
 
 def test_with_hedging_a_symbol_has_two_positions():
@@ -361,6 +370,14 @@ def test_without_equity_nothing_is_opened(price, equity):
     assert page.failures["aggregate_leverage_exceeded"]["equity"] == equity
 
 
+def test_with_an_equity_of_nothing_not_even_dust_is_opened():
+    page = given(opened(1_000, fee_bps=0), open_long("SOL-USD", 50), priced("SOL-USD", 80), close_long("SOL-USD"))
+    page.balance(equity=0)
+    page.when(priced("SOL-USD", "0.4"), open_long("SOL-USD", "0.00000001"))
+    page.rejected("aggregate_leverage_exceeded", max_quantity=None)
+    assert page.failures["aggregate_leverage_exceeded"]["notional"] == "0.00000000"
+
+
 # ---------------------------------------------------------------- 14 position_equity_exceeded
 
 
@@ -508,6 +525,7 @@ def test_the_way_out_passes_no_exposure_gate():
     """Leverage asked, open orders, equity below zero: none of it keeps an account from closing."""
     page = given(opened(1_000, fee_bps=0, max_open_orders=1), open_long("SOL-USD", 50), priced("SOL-USD", 1))
     page.when(reduce_long("SOL-USD", 10, leverage=99)).executed()
+    page.then(order_validated(leverage=5), fill_booked(), position_reduced())
     assert page.position("SOL-USD").leverage == 5
     page.when(close_long("SOL-USD", leverage=0)).executed()
     page.balance(cash="-3950")

@@ -104,6 +104,15 @@ def test_ending_needs_every_price_and_else_changes_nothing(market: Step, code, e
     assert page.account is before
 
 
+@pytest.mark.parametrize("ending", [complete(), liquidate()])
+@pytest.mark.parametrize(("age_ms", "ends"), [(60_000, True), (60_001, False), (-5_001, False)])
+def test_ending_takes_prices_fresh_enough_to_liquidate_at(ending: Step, age_ms, ends):
+    page = given(opened(), open_long("SOL-USD", 1), priced("SOL-USD", 100, age_ms=age_ms)).when(ending)
+    assert page.account.is_terminal is ends
+    if not ends:
+        page.refused("price_stale")
+
+
 @pytest.mark.parametrize("age_ms", [-5_000, 0, 119_999, 120_000])
 def test_a_mark_believes_quotes_of_two_minutes(age_ms):
     page = given(opened(), open_long("SOL-USD", 1), priced("SOL-USD", 90, age_ms=age_ms))

@@ -85,6 +85,12 @@ def test_adding_sums_costs_and_shows_an_average_rounded_once():
     )
 
 
+def test_costs_are_shares_of_what_was_paid_and_not_of_the_average():
+    page = given(opened(fee_bps=0), open_long("SOL-USD", 1), priced("SOL-USD", "100.00000001"), open_long("SOL-USD", 2))
+    page.when(reduce_long("SOL-USD", 2))  # two thirds of 300.00000002; twice the average would be ...02
+    page.then(order_validated(), fill_booked(cost="200.00000001", realized_pnl="0.00000001"), position_reduced())
+
+
 @pytest.mark.parametrize(("asked", "taken"), [(2, 2), (None, 5)])
 def test_adding_at_another_leverage_gives_the_whole_position_that_leverage(asked, taken):
     page = given(opened(), open_long(quantity="0.5", leverage=4)).when(open_long(quantity="0.5", leverage=asked))

@@ -10,6 +10,7 @@ from tests.support.ledger_page import (
     Page,
     act,
     close_long,
+    decimal,
     given,
     later,
     lock,
@@ -117,6 +118,14 @@ def test_a_batch_is_applied_in_order_each_judged_alone():
     again = entered(take(page, batch(*asked)))
     assert again.recorded == ()
     assert [result.replayed for result in again.results] == [True] * 5
+
+
+def test_of_a_position_the_batch_keeps_only_its_last_state():
+    asked = [open_long(quantity="0.5", key="1"), open_long(quantity="0.1", key="2"), close_long(key="3")]
+    entry = entered(take(given(opened()), batch(*asked, open_long(quantity="0.2", key="4"))))
+    rows = [(row.opened_seq, row.view.status, row.view.quantity) for row in entry.changes.positions]
+    assert rows == [(5, "closed", 0), (14, "open", decimal("0.2"))]
+    assert [len(entry.changes.orders), len(entry.changes.fills), len(entry.changes.receipts)] == [4, 4, 4]
 
 
 def test_a_batch_may_mix_old_keys_and_new():
