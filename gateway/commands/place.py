@@ -157,13 +157,13 @@ def database_of(settings: "Settings", database_url: str | None) -> Iterator[str]
         postgres = EmbeddedPostgres(folder)
         try:
             postgres.start()
+            try:
+                yield postgres.url
+            finally:
+                if not postgres.adopted:
+                    postgres.stop()
         except EmbeddedPostgresError as error:
             raise CommandError(str(error)) from None
-        try:
-            yield postgres.url
-        finally:
-            if not postgres.adopted:
-                postgres.stop()
 
 
 def _kept_token(data_dir: Path) -> str | None:
