@@ -75,6 +75,15 @@ def test_a_mark_values_every_position_at_the_mid():
     assert page.account.counters.marks == 1
 
 
+def test_a_mark_revalues_the_rows_of_all_that_is_open_and_of_nothing_closed():
+    page = given(opened(fee_bps=0), open_long("ETH-USD", 1), close_long("ETH-USD"), open_long("SOL-USD", 10), later(1))
+    page.when(priced("SOL-USD", 110), mark())
+    assert page.entry is not None
+    (row,) = page.entry.changes.positions
+    assert (row.view.symbol, row.mark_notional, row.view.unrealized_pnl) == ("SOL-USD", decimal(1_100), decimal(100))
+    assert row.view.marked_at == page.now
+
+
 def test_a_flat_account_is_flat_and_writes_nothing():
     page = given(opened(), unpriced("BTC-USD")).when(mark())
     page.outcome("flat").then()
