@@ -71,9 +71,9 @@ def mostly(usual: Any, rare: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 POLICIES = st.builds(
     Policy,
     max_leverage=mostly(scaled(5), one_of_these(1, "1.5", 20, 1000) | decimals("1", "30")),
-    max_notional=one_of_these(1_000, 50_000, 50_000, 10**9)
-    | one_of_these("0.00000001", "0.00000003", 10)
-    | decimals("0.00000001", "100000"),
+    max_notional=mostly(
+        scaled(50_000), one_of_these("0.00000001", 10, 1_000, 10**9) | decimals("0.00000001", "100000")
+    ),
     max_open_positions=mostly(5, st.sampled_from([0, 1, 2, 3, 1000])),
     max_open_orders=mostly(10, st.sampled_from([1, 1, 0])),
     allowed_directions=mostly(("long", "short"), st.sampled_from([("long",), ("short",)])),
@@ -95,7 +95,9 @@ OPENINGS = st.builds(
 )
 # A symbol's prices stay within a factor of a thousand of its base, so that no figure leaves NUMERIC(28, 8).
 BASES = one_of_these(50_000, 100, 1, "0.00000001", "0.00000007", "0.12345678") | decimals("0.0001", "100000")
-FACTORS = st.sampled_from(["0.001", "0.5", "0.8", "0.95", "0.999", "1", "1", "1.00000001", "1.001", "1.1", "2", "1000"])
+FACTORS = st.sampled_from(
+    ["1.00123457", "0.98765431", "1", "0.999", "1.00000001", "1.1", "0.95", "0.8", "0.5", "2", "0.001", "1000"]
+)
 SPREADS = st.sampled_from(["0", "0", "0.00000001", "0.0001", "0.01", "0.3"])
 QUOTE_KINDS = st.sampled_from(["good"] * 8 + ["none", "zero", "negative", "crossed", "nan", "infinite", "no_mid"])
 AGES_MS = st.sampled_from([0] * 8 + [1, 500, 700, 999, 1_000, 1_001, 60_000, 60_001, 120_000, 120_001, -5_000, -5_001])
@@ -287,11 +289,14 @@ class AccountMachine(RuleBasedStateMachine):
     @rule(
         symbol=st.sampled_from(SYMBOLS),
         side=SIDES,
-        share=one_of_these("0.1", "0.3", "0.7", 2),
+        share=one_of_these("0.1", "0.03", "0.3", "0.7", 2),
         odd=decimals("0.00000000", "0.00001"),
+        data=st.data(),
     )
-    def opens_some(self, symbol: str, side: Side, share: Decimal, odd: Decimal) -> None:
-        """A size that the policy has a chance to let through."""
+    def opens_some(self, symbol: str, side: Side, share: Decimal, odd: Decimal, data: st.DataObject) -> None:
+        """A size that the policy has a chance to let through, often more of what is open."""
+        if data.draw(st.booleans()) and self.book.account.positions:
+            symbol, side = data.draw(st.sampled_from(sorted(self.book.account.positions)))
         policy, quote = self.auditor.policy, self.market.get(symbol)
         price = quote.mid if quote is not None and sound(quote) else self.bases[symbol]
         notional = min(policy.max_notional * Decimal("0.9"), max(UNIT, self.book.account.equity) * share)
