@@ -58,9 +58,9 @@ class Program:
             try:
                 line = self._lines.get(timeout=max(0.0, give_up - time.monotonic()))
             except queue.Empty:
-                raise AssertionError("it did not come:\n" + "\n".join(self.said[-50:])) from None
+                raise AssertionError(f"it did not come:\n{self._last_words()}") from None
             if line is None:
-                raise AssertionError("it ended:\n" + "\n".join(self.said[-50:]))
+                raise AssertionError(f"it ended:\n{self._last_words()}")
             self.said.append(line)
             if enough(line):
                 return
@@ -75,7 +75,10 @@ class Program:
                 time.sleep(0.05)
             else:
                 return run
-        raise AssertionError(f"not ready: exit code {self.process.poll()}")
+        raise AssertionError(f"not ready, exit code {self.process.poll()}:\n{self._last_words()}")
+
+    def _last_words(self) -> str:
+        return "\n".join([*self.said[-50:], stderr_of(self.data_dir).read_text()[-4000:]])
 
     def token(self) -> str:
         return (self.data_dir / "token").read_text().strip()
@@ -100,10 +103,15 @@ class Program:
         return self.process.wait(STOP_SECONDS_MAX)
 
 
+def stderr_of(data_dir: Path) -> Path:
+    """Where the standard error of a program on this folder goes."""
+    return data_dir.parent / f"{data_dir.name}.stderr"
+
+
 @contextmanager
 def running(*arguments: str, data_dir: Path, **more: str) -> Iterator[Program]:
     """A command that is stopped at the end of the block, if it has not ended before."""
-    with (data_dir.parent / f"{data_dir.name}.stderr").open("w") as stderr:
+    with stderr_of(data_dir).open("w") as stderr:
         process = subprocess.Popen(
             [sys.executable, "-m", "gateway.cli", *arguments, "--data-dir", str(data_dir)],
             env=environment(**more),
