@@ -50,6 +50,7 @@ async def insert_and_commit(
 ) -> None:
     """The rest and COMMIT, in one round trip: an error before COMMIT makes the server skip it."""
     positions, states = rows.positions(moving), rows.states(moving)
+    voided_orders, voided_fills = rows.voided(moving)
     async with connection.pipeline():
         for shape, made in few:
             if made:
@@ -59,6 +60,10 @@ async def insert_and_commit(
             await connection.execute(statements.PUT_POSITIONS, values, prepare=True)
         if states:
             await connection.execute(statements.PUT_STATES, rows.array_texts(rows.STATES, states), prepare=True)
+        if voided_orders:
+            await connection.execute(statements.VOID_ORDERS, (voided_orders,))
+        if voided_fills:
+            await connection.execute(statements.VOID_FILLS, (voided_fills,))
         done = await connection.execute("COMMIT")
     if done.statusmessage != "COMMIT":
         raise psycopg.InternalError(f"COMMIT was answered {done.statusmessage}")

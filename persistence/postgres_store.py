@@ -8,6 +8,7 @@ Errors of `commit`, by what is known:
 
     SQLSTATE class 22, 23, or text that is no UTF-8      DataRefused      nothing was written, and never will be
     before COMMIT was sent                               StoreUnavailable nothing was written
+    before that, a statement the schema does not know    as psycopg says  a defect: nothing was written
     once COMMIT was sent: connection lost, or any error  CommitAmbiguous  it may have happened
 """
 
@@ -47,6 +48,8 @@ from persistence.store import (
 APPLICATION_NAME: Final = "prop"
 STREAM_IDLE_MS: Final = 600_000
 """The same for a ledger stream, whose reader may be slow and which locks nothing."""
+CONNECTION_SECONDS_MAX: Final = 1.0
+"""How long a commit waits for a connection. Short: whenever asked, the pool tries a server that is away just once."""
 SETTLE_LOCK_MS: Final = 2_000
 SETTLE_SECONDS_MAX: Final = 30.0
 STREAM_ROWS: Final = 2_000
@@ -88,7 +91,7 @@ class PostgresStore(Store):
             min_size=1,
             max_size=pool_size_max,
             timeout=connect_timeout_ms / 1000,
-            reconnect_timeout=0,  # ask again at the next call, not after a growing pause
+            reconnect_timeout=0,  # try again when next asked, not after a growing pause
             open=False,
         )
         async with pool:
@@ -245,7 +248,7 @@ class PostgresStore(Store):
     async def _lent(self) -> AsyncIterator[Connection]:
         """A connection of the pool, given back with no transaction open; closed where it is in doubt."""
         try:
-            connection = await self._pool.getconn()
+            connection = await self._pool.getconn(CONNECTION_SECONDS_MAX)
         except psycopg.OperationalError as error:
             raise unavailable(error) from error
         try:

@@ -137,11 +137,20 @@ def events(appends: Iterable[Append]) -> list[Row]:
 
 
 def orders(appends: Iterable[Append]) -> list[Row]:
-    return [_order(order) for append in appends for order in append.orders]
+    return [_order(order) for append in appends for order in append.orders if order.status != "voided"]
 
 
 def fills(appends: Iterable[Append]) -> list[Row]:
-    return [_fill(fill) for append in appends for fill in append.fills]
+    return [_fill(fill) for append in appends for fill in append.fills if fill.status != "voided"]
+
+
+def voided(appends: Iterable[Append]) -> tuple[list[str], list[str]]:
+    """Ids of orders and of fills that were booked before and are taken out now."""
+    kept = list(appends)
+    return (
+        [order.id for append in kept for order in append.orders if order.status == "voided"],
+        [fill.id for append in kept for fill in append.fills if fill.status == "voided"],
+    )
 
 
 def actions(appends: Iterable[Append]) -> list[Row]:

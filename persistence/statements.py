@@ -80,6 +80,9 @@ WHERE account.id = new.id AND account.status <> new.status
     .as_bytes()
 )
 
+VOID_ORDERS: Final = "UPDATE prop_orders SET status = 'voided' WHERE id = ANY(%s::uuid[])"
+VOID_FILLS: Final = "UPDATE prop_fills SET status = 'voided' WHERE id = ANY(%s::uuid[])"
+
 INSERT_ACCOUNT: Final = """
 INSERT INTO prop_accounts (id, status, owner_id, clone_id, parent_account_id, race_id, mode, currency,
     starting_balance, policy, metadata, opening, idempotency_key, created_at)
