@@ -47,7 +47,7 @@ from persistence.store import (
 
 APPLICATION_NAME: Final = "prop"
 STREAM_IDLE_MS: Final = 600_000
-"""The same for a ledger stream, whose reader may be slow and which locks nothing."""
+"""How long the reader of a ledger stream may pause; longer than a writer may, since a stream locks nothing."""
 CONNECTION_SECONDS_MAX: Final = 1.0
 """How long a commit waits for a connection. Short: whenever asked, the pool tries a server that is away just once."""
 SETTLE_LOCK_MS: Final = 2_000
