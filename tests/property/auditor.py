@@ -83,6 +83,7 @@ class Traded:
     notional: Fraction
     fee: Fraction
     realized: Fraction
+    leverage: Fraction
 
 
 @dataclass
@@ -218,14 +219,14 @@ class Auditor:
             codes.append("quantity_exceeds_position")
         if codes:
             return Verdict(codes)
-        return Verdict(traded=self._traded(symbol, side, quantity, price, opening))
+        asked = policy.max_leverage if action.leverage is None else action.leverage
+        return Verdict(traded=self._traded(symbol, side, quantity, price, Fraction(asked) if opening else None))
 
     def take(self, action: Action, market: Market, now: datetime) -> Verdict:
         """Judge, and book what passes."""
         verdict = self.judge(action, market, now)
         if verdict.traded is not None:
-            asked = self.policy.max_leverage if action.leverage is None else action.leverage
-            self._book(verdict.traded, market, Fraction(asked) if action.action == "open" else None)
+            self._book(verdict.traded, market, opening=action.action == "open")
         return verdict
 
     def price(self, quote: Quote, side: Side, *, buys: bool) -> Fraction:
@@ -305,29 +306,30 @@ class Auditor:
 
     # ------------------------------------------------------------ books
 
-    def _traded(self, symbol: str, side: Side, quantity: Fraction, price: Fraction, opening: bool) -> Traded:
+    def _traded(self, symbol: str, side: Side, quantity: Fraction, price: Fraction, asked: Fraction | None) -> Traded:
+        """A leverage asked for means that the fill opens or adds."""
         notional = nearest(quantity * price)
         fee = nearest(notional * Fraction(self.policy.fee_bps) / 10_000)
         realized = Fraction(0)
-        if not opening:
+        if asked is None:
             difference = notional - self._cost(self.holdings[symbol, side], quantity)
             realized = difference if side == "long" else -difference
-        return Traded(symbol, side, quantity, price, notional, fee, realized)
+        leverage = self.holdings[symbol, side].leverage if asked is None else asked
+        return Traded(symbol, side, quantity, price, notional, fee, realized, leverage)
 
     @staticmethod
     def _cost(holding: Holding, quantity: Fraction) -> Fraction:
         return holding.cost if quantity == holding.quantity else nearest(holding.cost * quantity / holding.quantity)
 
-    def _book(self, traded: Traded, market: Market, leverage: Fraction | None) -> None:
-        """A leverage means that the fill opens or adds."""
+    def _book(self, traded: Traded, market: Market, *, opening: bool) -> None:
         key, mid = (traded.symbol, traded.side), Fraction(market[traded.symbol].mid)
         self.fees += traded.fee
         self.realized += traded.realized
-        if leverage is not None:
-            held = self.holdings.setdefault(key, Holding(Fraction(0), Fraction(0), leverage, Fraction(0)))
+        if opening:
+            held = self.holdings.setdefault(key, Holding(Fraction(0), Fraction(0), traded.leverage, Fraction(0)))
             held.quantity += traded.quantity
             held.cost += traded.notional
-            held.leverage = leverage
+            held.leverage = traded.leverage
         else:
             held = self.holdings[key]
             held.cost -= self._cost(held, traded.quantity)
@@ -382,8 +384,8 @@ class Auditor:
         closed = []
         for symbol, side in sorted(self.holdings):
             price = self.price(market[symbol], side, buys=side == "short")
-            traded = self._traded(symbol, side, self.holdings[symbol, side].quantity, price, opening=False)
-            self._book(traded, market, None)
+            traded = self._traded(symbol, side, self.holdings[symbol, side].quantity, price, None)
+            self._book(traded, market, opening=False)
             closed.append(traded)
         return closed
 

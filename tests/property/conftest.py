@@ -4,7 +4,7 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-for name, examples, steps in (("quick", 300, 30), ("long", 5_000, 60)):
+for name, examples, steps in (("quick", 200, 30), ("long", 5_000, 60)):
     settings.register_profile(
         name,
         max_examples=examples,

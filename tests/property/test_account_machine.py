@@ -1,6 +1,7 @@
 """One account under everything at once, each step compared with the auditor's books and with the replayed ledger."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -351,6 +352,8 @@ class AccountMachine(RuleBasedStateMachine):
             return
         assert result.status == "executed"
         assert result.fill is not None
+        assert result.order is not None
+        assert Fraction(result.order.leverage) == verdict.traded.leverage
         self._same_fill(result.fill, verdict.traded)
 
     def _same_fill(self, fill: Any, traded: Traded) -> None:
@@ -388,7 +391,12 @@ class AccountMachine(RuleBasedStateMachine):
         entry = self.book.fork().take(batch, self._context, request_id="dry")
         assert isinstance(entry, Entry)
         self._agrees(action, entry.results[0], self.auditor.judge(action, self.market, self.now))
-        self.book.fork().submit(MarkToMarket("dry"), self._context, request_id="dry")
+        for verb in ("complete", "liquidate"):  # imagined often, since the real end comes but once
+            fork, imagined = self.book.fork(), deepcopy(self.auditor)
+            answer = fork.submit(VERBS[verb](), self._context, request_id="dry")
+            wanted = imagined.lifecycle(verb, "close", self.market, self.now)
+            assert (answer.code if isinstance(answer, Refusal) else None) == wanted
+            assert Fraction(fork.account.cash) == imagined.cash
         assert self.book.state == before
         assert self.book.receipts.get((batch.decision_run_id, "rehearsal")) is None
 
