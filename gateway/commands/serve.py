@@ -35,7 +35,7 @@ def serve(
     \b
     prop serve
     prop serve --data-dir ./state --port 9000 --config configs/scale.toml
-    PROP_DATABASE_URL=postgresql://prop:secret@db/prop RAY_ADDRESS=auto prop serve
+    PROP_DATABASE_URL=postgresql://prop:secret@db/prop RAY_ADDRESS=ray-head:6379 prop serve
     """
     settings = settings_of(data_dir, config, {"gateway.port": port, "gateway.host": host})
     refuse_second(settings.data_dir)
@@ -88,7 +88,12 @@ def _print_ready(engine: "Engine", token: BootstrapToken | None) -> None:
             "Data": str(engine.data_dir),
         }
     )
-    print_line("\n  Ctrl-C stops everything it started")
+    if engine.settings.ray.address is None:
+        print_line("\n  Ctrl-C stops everything it started")
+    else:
+        print_line(
+            "\n  Ctrl-C stops this gateway; the actors stay on the cluster, for other gateways and the next start"
+        )
 
 
 def _token_line(token: BootstrapToken | None) -> str:
