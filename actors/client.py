@@ -94,12 +94,22 @@ class RoutedClient:
         self._lanes: dict[str, Lane] = {}
 
     async def create(self, opening: CreateAccount, *, request_id: str) -> Created:
-        """A new pending account, or the one that has the opening's idempotency key. Raises `StoreUnavailable`."""
+        """A new pending account, or the one that has the opening's idempotency key. Tried again until the deadline:
+        the id is made once, so a creation whose answer was lost is found, not repeated. Raises `StoreUnavailable`."""
         now = self._now()
         account_id = uuid7(now, self._entropy(10))
         book, first = AccountBook.open(opening, account_id=account_id, now=now, request_id=request_id)
         append = append_of(book.account, epoch=0, expected_seq=0, events=[first], changes=NOTHING)
-        return await self._store.create(opening, append)
+        deadline = time.monotonic() + self._limits.deadline_ms / 1000
+        backoff_s = self._limits.backoff_ms / 1000
+        while True:
+            try:
+                return await self._store.create(opening, append)
+            except StoreUnavailable:
+                if time.monotonic() + backoff_s >= deadline:
+                    raise
+                await asyncio.sleep(backoff_s)
+                backoff_s *= 2
 
     async def call(self, request: Request) -> Reply:
         """Send to wherever the account lives; through a lost host once more, until the deadline."""

@@ -32,7 +32,7 @@ from gateway.app import build_app
 from gateway.json_body import BodyLimits
 from gateway.parts import GatewayLimits, GatewayParts
 from gateway.server import ServerLimits, serving_app
-from persistence.embedded import EmbeddedPostgres
+from persistence.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from persistence.heartbeats import Heartbeats
 from persistence.migrations.run import head, upgrade
 from persistence.pools import connection_pool
@@ -45,6 +45,7 @@ RUN_FILE = "run.json"
 PORTS_TRIED = 50
 HEARTBEATS_MISSED_MAX = 5
 READY_POLL_S = 0.05
+POSTGRES_WATCH_S = 0.5
 WAITING_SAID_EVERY_S = 5.0
 
 log = structlog.get_logger(__name__)
@@ -159,10 +160,25 @@ async def _database(settings: Settings, stack: AsyncExitStack, step: _Steps) -> 
     postgres = EmbeddedPostgres(settings.data_dir / "postgres")
     await asyncio.to_thread(postgres.start)
     stack.push_async_callback(asyncio.to_thread, postgres.stop)
+    keeping = asyncio.create_task(_keep(postgres))
+    stack.callback(keeping.cancel)
     step.done(
         "postgres", f"bundled, port {postgres.port}" + (", still running from before" if postgres.adopted else "")
     )
     return postgres.url, postgres.adopted
+
+
+async def _keep(postgres: EmbeddedPostgres) -> None:
+    """Start the bundled Postgres again when it was killed: what was committed is in its files."""
+    while True:
+        await asyncio.sleep(POSTGRES_WATCH_S)
+        try:
+            if not postgres.is_running:
+                log.error("postgres_gone", folder=str(postgres.folder))
+                await asyncio.to_thread(postgres.start)
+                log.info("postgres_started_again", port=postgres.port)
+        except EmbeddedPostgresError as error:
+            log.error("postgres_not_started", why=str(error))
 
 
 async def _ray(settings: Settings, stack: AsyncExitStack, log_to_driver: bool) -> str:

@@ -133,6 +133,11 @@ class EmbeddedPostgres:
     # ------------------------------------------------------------ use
 
     @property
+    def is_running(self) -> bool:
+        """Whether the server that this object started or adopted still lives."""
+        return self.pid is not None and postmaster.running_pid(self.cluster) == self.pid
+
+    @property
     def url(self) -> str:
         """``postgresql://prop:password@127.0.0.1:port/prop``. The server must have been started."""
         return self.url_of(DATABASE)

@@ -79,17 +79,19 @@ def test_a_stopped_account_actor_is_replaced_and_its_old_self_can_write_no_more(
     assert [event["type"] for event in events].count("fill_booked") == 2
 
 
-def test_a_killed_postgres_that_comes_back_loses_and_repeats_nothing(tmp_path: Path) -> None:
-    with served(tmp_path / "engine") as engine:
-        engine.observe("BTC-USD", "50000")
-        account = engine.trading_account()
-        first = engine.act(account, "a1", quantity="0.1")
-        for process in engine.postmaster().children(recursive=True):
-            if "checkpointer" in " ".join(process.cmdline()):
-                process.kill()  # a crash of one backend makes the postmaster restart all of them
-        again = settled(engine, account, "a1", quantity="0.1")
-        assert again["results"][0] == first["results"][0] | {"replayed": True}
-        assert settled(engine, account, "a2", quantity="0.1")["results"][0]["status"] == "executed"
+@pytest.mark.parametrize("victim", ["one backend", "the whole server"])
+def test_a_killed_postgres_comes_back_and_loses_and_repeats_nothing(engine: Served, victim: str) -> None:
+    engine.observe("BTC-USD", "50000")
+    account = engine.trading_account(victim.replace(" ", "-"))
+    first = engine.act(account, "a1", quantity="0.1")
+    postmaster = engine.postmaster()
+    if victim == "the whole server":
+        postmaster.kill()
+    else:  # a crash of one process makes the server end all sessions and recover
+        next(each for each in postmaster.children() if "checkpointer" in " ".join(each.cmdline())).kill()
+    again = settled(engine, account, "a1", quantity="0.1")
+    assert again["results"][0] == first["results"][0] | {"replayed": True}
+    assert settled(engine, account, "a2", quantity="0.1")["results"][0]["status"] == "executed"
 
 
 def ready(engine: Served) -> bool:
@@ -117,8 +119,7 @@ def settled(engine: Served, account: str, key: str, **action: Any) -> dict[str, 
     return outcome[0]
 
 
-def test_after_kill_9_of_everything_the_same_folder_serves_the_same_accounts(tmp_path: Path) -> None:
-    data_dir = tmp_path / "engine"
+def test_after_kill_9_of_everything_the_same_folder_serves_the_same_accounts(data_dir: Path) -> None:
     with served(data_dir) as engine:
         engine.observe("BTC-USD", "50000")
         engine.observe("ETH-USD", "2000")
