@@ -12,14 +12,19 @@ from engine.events import Mark, MarkedToMarket
 from engine.money import ZERO
 from engine.positions import Position
 from engine.quotes import Quote, Quotes, Use, usable
-from engine.rejections import Failure
+from engine.rejections import Failure, GateCode
 
 
 def needed(account: Account, quotes: Quotes, now: datetime, use: Use) -> dict[str, Quote] | tuple[Failure, ...]:
     """A usable quote for every open position, or every reason why not, by symbol."""
     age_ms_max = account.policy.quote_max_age_ms.of(use)
-    symbols = sorted({position.symbol for position in account.positions.values()})
-    found = {symbol: usable(quotes, symbol, now, age_ms_max) for symbol in symbols}
+    found: dict[str, Quote | Failure] = {}
+    for position in in_order(account):
+        quote = usable(quotes, position.symbol, now, age_ms_max)
+        if isinstance(quote, Quote) and not positions.is_valuable(position, quote.mid):
+            quote = Failure(GateCode.PRICE_MISSING, {"symbol": position.symbol, "reason": "out_of_range"})
+        if not isinstance(found.get(position.symbol), Failure):
+            found[position.symbol] = quote
     failures = tuple(each for each in found.values() if isinstance(each, Failure))
     return failures or {symbol: each for symbol, each in found.items() if isinstance(each, Quote)}
 

@@ -9,7 +9,7 @@ from engine import money
 from engine.account import Account
 from engine.money import UNIT, ZERO, plus
 from engine.policy import LONG, Policy
-from engine.positions import Position, PositionKey
+from engine.positions import Position, PositionKey, is_valuable
 from engine.quotes import Quote, Quotes, usable
 
 
@@ -41,7 +41,9 @@ def valued(account: Account, quotes: Quotes, now: datetime) -> Valuation:
 
 def _worth(position: Position, quotes: Quotes, now: datetime, policy: Policy) -> Decimal:
     quote = usable(quotes, position.symbol, now, policy.quote_max_age_ms.trade)
-    return money.notional(position.quantity, quote.mid) if isinstance(quote, Quote) else position.mark_notional
+    if isinstance(quote, Quote) and is_valuable(position, quote.mid):
+        return money.notional(position.quantity, quote.mid)
+    return position.mark_notional
 
 
 class Room(msgspec.Struct, frozen=True):

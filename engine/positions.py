@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import msgspec
 
-from engine.money import ZERO, notional, portion, ratio
+from engine.money import NOTIONAL_MAGNITUDE, ZERO, notional, portion, ratio
 from engine.policy import LONG, Side
 
 PositionKey = tuple[str, Side]
@@ -134,6 +134,11 @@ def reduced(
         fees=position.fees + fee,
         closed_at=None if left else at,
     )
+
+
+def is_valuable(position: Position, price: Decimal) -> bool:
+    """Whether the position's value at this price is one that can be kept; a bad tick may lie far beyond."""
+    return notional(position.quantity, price) < NOTIONAL_MAGNITUDE
 
 
 def marked(position: Position, *, mark_price: Decimal, at: datetime) -> Position:

@@ -47,7 +47,8 @@ def observed(
 
 
 def fault(quote: Quote | None) -> str | None:
-    """Why a quote is no price at all: `none`, `not_a_number`, `non_positive` or `crossed`."""
+    """Why a quote is no price at all: `none`, `not_a_number`, `non_positive`, or `crossed` (a mid outside bid and ask
+    contradicts them as a bid above the ask does)."""
     if quote is None:
         return "none"
     prices = (quote.bid, quote.ask, quote.mid)
@@ -55,7 +56,7 @@ def fault(quote: Quote | None) -> str | None:
         return "not_a_number"
     if min(prices) <= 0:
         return "non_positive"
-    if quote.bid > quote.ask:
+    if not quote.bid <= quote.mid <= quote.ask:
         return "crossed"
     return None
 

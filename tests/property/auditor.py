@@ -50,7 +50,7 @@ def sound(quote: Quote | None) -> bool:
         return False
     if not all(price.is_finite() and price > 0 for price in (quote.bid, quote.ask, quote.mid)):
         return False
-    return quote.bid <= quote.ask
+    return quote.bid <= quote.mid <= quote.ask
 
 
 def timely(quote: Quote, now: datetime, age_ms_max: int) -> bool:

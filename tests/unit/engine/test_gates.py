@@ -155,6 +155,8 @@ def test_what_was_closed_is_not_open():
         (priced("BTC-USD", 50_000, ask="-0.00000001"), "non_positive"),
         (priced("BTC-USD", -1, bid=1, ask=2), "non_positive"),
         (priced("BTC-USD", 50_000, bid="50000.00000001", ask=50_000), "crossed"),
+        (priced("BTC-USD", 50_000, bid=50_001, ask=50_002), "crossed"),
+        (priced("BTC-USD", 50_000, bid=49_998, ask=49_999), "crossed"),
         (priced("BTC-USD", "NaN", bid=1, ask=2), "not_a_number"),
         (priced("BTC-USD", 50_000, ask="NaN"), "not_a_number"),
         (priced("BTC-USD", 0, bid="NaN", ask="NaN"), "not_a_number"),

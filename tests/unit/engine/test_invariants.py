@@ -108,10 +108,10 @@ def test_a_mark_that_leaves_a_position_out(page):
         evolve(page.account, replace(event, marks=()), NOW)
 
 
-def test_a_decision_that_breaks_an_invariant_leaves_the_account_as_it_was(page):
-    """A glitch that no table could hold is a defect by name, and nothing of it is kept."""
+def test_a_decision_that_breaks_an_invariant_leaves_the_account_as_it_was(page, monkeypatch):
+    """A figure that no table could hold is a defect by name, and nothing of it is kept."""
     before = page.book.state
-    page.quotes["SOL-USD"] = replace(page.quotes["SOL-USD"], mid=Decimal(10) ** 19)
+    monkeypatch.setattr("engine.invariants.STORED_MAGNITUDE", Decimal(1_000))
     with pytest.raises(InvariantBroken, match="beyond storage"):
         page.when(mark())
     assert page.book.state == before

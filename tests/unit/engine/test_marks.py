@@ -44,6 +44,7 @@ BAD_QUOTES: list[tuple[Step, str]] = [
     (priced("SOL-USD", 1, bid=0), "price_missing"),
     (priced("SOL-USD", -1), "price_missing"),
     (priced("SOL-USD", 1, bid=2, ask="1.99999999"), "price_missing"),
+    (priced("SOL-USD", 1, bid="1.00000001", ask=2), "price_missing"),
     (priced("SOL-USD", "NaN", bid=1, ask=1), "price_missing"),
     (priced("SOL-USD", 1, ask="NaN"), "price_missing"),
     (priced("SOL-USD", 1, age_ms=120_001), "price_stale"),
@@ -126,6 +127,13 @@ def test_ending_takes_prices_fresh_enough_to_liquidate_at(ending: Step, age_ms, 
 def test_a_mark_believes_quotes_of_two_minutes(age_ms):
     page = given(opened(), open_long("SOL-USD", 1), priced("SOL-USD", 90, age_ms=age_ms))
     page.when(mark()).outcome("marked").balance(unrealized_pnl=-10)
+
+
+def test_a_tick_that_no_account_could_hold_is_not_believed():
+    page = given(opened(max_notional=100_000), priced("SOL-USD", "0.000001"), open_long("SOL-USD", 100_000_000))
+    page.when(priced("SOL-USD", 100_000_000_000), mark())
+    page.outcome("failed").then(mark_to_market_failed(failures=[{"code": "price_missing"}]))
+    page.when(priced("SOL-USD", 1), mark()).outcome("marked")
 
 
 def test_failure_is_told_when_it_begins_and_when_its_reasons_change():
