@@ -222,18 +222,15 @@ async def test_marking_one_account_that_does_not_trade_is_refused() -> None:
 async def test_after_a_new_start_every_account_is_back_with_the_same_state() -> None:
     store, prices = MemoryStore(), Prices()
     prices.observe("BTC-USD", "50000")
-    states = []
-    for _ in range(2):
-        async with local_runtime(
-            store, SteeredAppender(store), prices, supervisor_limits=SupervisorLimits(marking_cadence_ms=0)
-        ) as runtime:
-            desk = Floor(runtime, store, prices)
-            if not states:
-                account = await desk.trading("a")
-                await desk.buy(account, "1")
-            assert await desk.supervisor.whereabouts(account), "recovery is done when the start is"
-            states.append(await desk.client.read(account, request_id="r"))
-    assert states[0] == states[1]
+    limits = SupervisorLimits(marking_cadence_ms=0)
+    async with local_runtime(store, SteeredAppender(store), prices, supervisor_limits=limits) as runtime:
+        desk = Floor(runtime, store, prices)
+        account = await desk.trading("a")
+        await desk.buy(account, "1")
+        before = await desk.client.read(account, request_id="r")
+    async with local_runtime(store, SteeredAppender(store), prices, supervisor_limits=limits) as runtime:
+        assert await runtime.supervisor.whereabouts(account), "recovery is done when the start is"
+        assert await runtime.client.read(account, request_id="r") == before
 
 
 @pytest.mark.parametrize("cadence_ms", [10])
