@@ -13,7 +13,7 @@ from typing import NoReturn
 import typer
 
 from gateway.commands import accounts, config, demo, mark_to_market, migrate, serve, token, verify
-from gateway.commands.terminal import CommandError
+from gateway.commands.terminal import UNHEARD, CommandError, silence
 
 app = typer.Typer(
     name="prop",
@@ -41,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except CommandError as error:
         print(f"prop: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except BrokenPipeError:
+        silence()
+        sys.exit(UNHEARD)
     sys.exit(0)
 
 

@@ -73,7 +73,9 @@ def demo(
 
     def report(stage: "Stage") -> None:
         if json:
-            print_json({"event": "stage", "stage": stage.name, "detail": stage.detail, "seconds": stage.seconds})
+            print_json(
+                {"event": "stage", "stage": stage.name, "detail": stage.detail, "seconds": round(stage.seconds, 3)}
+            )
         else:
             foreground.print_stage(stage)
 

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from gateway.commands.place import refuse_second
-from gateway.commands.terminal import CommandError, print_line
+from gateway.commands.terminal import CommandError, print_line, silence
 
 if TYPE_CHECKING:
     from configs.settings import Settings
@@ -110,7 +110,10 @@ async def _run(
         async with running_engine(settings, report=heard, bootstrap_token=token, log_to_driver=log_to_driver) as engine:
             stop.started()
             stop.listen()
-            await work(engine, stop)
+            try:
+                await work(engine, stop)
+            except* BrokenPipeError:  # who read what it says has gone: that is a wish to stop, too
+                silence()
     except asyncio.CancelledError:
         if not stop.is_told:
             raise

@@ -1,6 +1,7 @@
 """Terminal: how commands say things, and how they say that they cannot."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,6 +9,8 @@ FOUND = 1
 """Exit code of a command that looked and found something wrong."""
 REFUSED = 2
 """Exit code of a command that could not do its work."""
+UNHEARD = 141
+"""Exit code of a command whose output nobody read to the end, as a shell shows it: 128 + SIGPIPE."""
 
 
 class CommandError(Exception):
@@ -16,6 +19,13 @@ class CommandError(Exception):
     def __init__(self, message: str, exit_code: int = REFUSED) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+def silence() -> None:
+    """Standard output has no reader any more: what is still printed goes nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
 
 
 def print_json(value: Any) -> None:

@@ -87,10 +87,15 @@ class LiveTable:
 
     def rendered(self) -> RenderableType:
         shown = [column for column in COLUMNS if self._console.width >= column.width_min]
-        table = Table(box=None, pad_edge=False, header_style="dim")
+        table = Table(box=None, pad_edge=False, header_style="dim", expand=True)
         for column in shown:
             table.add_column(
-                column.name, justify=column.justify, no_wrap=True, overflow="ellipsis", max_width=column.width_max
+                column.name,
+                justify=column.justify,
+                no_wrap=True,
+                overflow="ellipsis",
+                max_width=column.width_max,
+                ratio=column.share,
             )
         current = self._watching.standings
         for standing in current:
@@ -126,13 +131,14 @@ def _last_event(standing: Standing) -> Text:
 
 
 class Column(NamedTuple):
-    """A column, shown where the terminal is at least `width_min` wide."""
+    """A column, shown where the terminal is at least `width_min` wide. One with a `share` takes what others leave."""
 
     name: str
     cell: Callable[[Standing], RenderableType]
     justify: Literal["left", "right"] = "left"
     width_min: int = 0
     width_max: int | None = None
+    share: int | None = None
 
 
 COLUMNS = (
@@ -145,5 +151,5 @@ COLUMNS = (
     Column("OPEN", lambda standing: ", ".join(standing.positions) or "flat", width_min=150, width_max=24),
     Column("FILLS", lambda standing: str(standing.fills), "right", width_min=110),
     Column("REFUSED", lambda standing: str(standing.rejections), "right", width_min=110),
-    Column("LAST EVENT", _last_event),
+    Column("LAST EVENT", _last_event, share=1),
 )

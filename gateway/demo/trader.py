@@ -233,9 +233,11 @@ def fill_text(fill: Mapping[str, Any]) -> str:
 def rejection_text(result: Mapping[str, Any]) -> str:
     """`notional_exceeds_maximum 62000 > 50000`: the code, and the two numbers that the gate compared."""
     context = result["failures"][0]["context"] if result["failures"] else {}
-    compared = [plain(value) for name, value in context.items() if name not in ("symbol", "side", "limit")]
-    if "limit" in context and compared:
-        return f"{result['code']} {compared[0]} > {plain(context['limit'])}"
+    compared = next((value for name, value in context.items() if name not in ("symbol", "side", "limit")), None)
+    if "openNotional" in context:  # what is open already counts as well
+        compared = Decimal(context["openNotional"]) + Decimal(context["notional"])
+    if "limit" in context and compared is not None:
+        return f"{result['code']} {plain(compared)} > {plain(context['limit'])}"
     named = " ".join(f"{name}={plain(value)}" for name, value in context.items())
     return f"{result['code']} {named}".rstrip()
 

@@ -101,6 +101,9 @@ def test_fills_and_rejections_as_text():
     failures = [{"code": "notional_exceeds_maximum", "context": context}]
     refused = {"code": "notional_exceeds_maximum", "failures": failures}
     assert rejection_text(refused) == "notional_exceeds_maximum 62000 > 50000"
+    together = {"notional": "6000.00000000", "openNotional": "495000.00000000", "limit": "500000.00000000"}
+    too_much = {"code": "aggregate_leverage_exceeded", "failures": [{"context": together}]}
+    assert rejection_text(too_much) == "aggregate_leverage_exceeded 501000 > 500000"
     missing = {"code": "price_missing", "failures": [{"code": "price_missing", "context": {"symbol": "DOGE"}}]}
     assert rejection_text(missing) == "price_missing symbol=DOGE"
 
