@@ -1,5 +1,6 @@
 """AccountActor: the Ray shell of an account host. Decodes, delegates, encodes; decides nothing."""
 
+import asyncio
 from contextlib import AsyncExitStack
 
 import msgspec
@@ -25,6 +26,7 @@ class AccountActor:
     def __init__(self, name: str, config: bytes) -> None:
         self._name = name
         self._config = config_of(config)
+        self._made = asyncio.Event()
         configure(self._config.log_level, self._config.log_format)
 
     async def open(self) -> None:
@@ -34,6 +36,7 @@ class AccountActor:
             PostgresStore.connect(config.database_url, pool_size_max=connections, application_name=self._name)
         )
         self._host = AccountHost(self._name, store, self._appender(config, store), config.host)
+        self._made.set()
 
     def _appender(self, config: RuntimeConfig, store: PostgresStore) -> Appender:
         if config.persister_placement == "shared":
@@ -62,6 +65,7 @@ class AccountActor:
         return msgspec.msgpack.encode(await self._host.pulse())
 
     async def roster(self) -> tuple[str, ...]:
+        await self._made.wait()  # a new supervisor may ask before the one that made us has opened us
         return await self._host.roster()
 
     async def close(self) -> None:

@@ -26,6 +26,7 @@ from persistence.store import Created, Store, StoreUnavailable, append_of
 Answer = TypeVar("Answer")
 
 NOTHING: Final = Changes((), (), (), ())
+_UNANSWERED: Final = Unserved("outcome_unknown", "no answer within the deadline; sending the same ids again is safe")
 
 
 class Lane:
@@ -45,6 +46,7 @@ class Lane:
         return await answer
 
     def _depart(self) -> None:
+        self._waiting = [each for each in self._waiting if not each[1].done()]  # given up by their callers
         while self._waiting and len(self._in_flight) < self._limits.calls_in_flight:
             seats = self._limits.requests_per_call_max
             passengers, self._waiting = self._waiting[:seats], self._waiting[seats:]
@@ -65,6 +67,11 @@ class Lane:
             for _, answer in passengers:
                 if not answer.done():
                     answer.set_exception(Lost(str(lost) or f"{self._host.name} did not answer in time"))
+            return
+        except Exception as failed:  # a defect; whoever waits is told, or would wait for ever
+            for _, answer in passengers:
+                if not answer.done():
+                    answer.set_exception(failed)
             return
         for (_, answer), reply in zip(passengers, replies, strict=True):
             if not answer.done():
@@ -113,7 +120,14 @@ class RoutedClient:
 
     async def call(self, request: Request) -> Reply:
         """Send to wherever the account lives; through a lost host once more, until the deadline."""
-        deadline = time.monotonic() + self._limits.deadline_ms / 1000
+        deadline_s = self._limits.deadline_ms / 1000
+        try:
+            return await asyncio.wait_for(self._until_answered(request, time.monotonic() + deadline_s), deadline_s)
+        except TimeoutError:
+            self._places.pop(request.account_id, None)
+            return _UNANSWERED
+
+    async def _until_answered(self, request: Request, deadline: float) -> Reply:
         may_have_run = False
         tried: str | None = None
         backoff_s = self._limits.backoff_ms / 1000
@@ -136,7 +150,7 @@ class RoutedClient:
             self._places.pop(request.account_id, None)
             await asyncio.sleep(min(backoff_s, max(0.0, deadline - time.monotonic())))
             backoff_s *= 2
-        return Unserved("outcome_unknown", "no answer within the deadline; sending the same ids again is safe")
+        return _UNANSWERED
 
     async def read(self, account_id: str, *, request_id: str) -> Reading | None:
         """Live where hosted, else from storage. Raises `StoreUnavailable`, or `LedgerBroken` for a ledger that does not

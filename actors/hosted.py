@@ -5,12 +5,13 @@ is poisoned. Events wait here, in order, until the host takes them along in its 
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from engine.book import AccountBook, Entry
 from engine.events import RecordedEvent
-from engine.views import Changes, FillView, OrderView, PositionRow, Receipt
+from engine.views import Changes
 from persistence.store import Append, StoredSnapshot, append_of
 
 
@@ -26,16 +27,12 @@ class Hosted:
         self.poisoned = False
         self.in_hand = 0
         self._snapshot_seq = 0
-        self._events: list[RecordedEvent] = []
-        self._orders: list[OrderView] = []
-        self._fills: list[FillView] = []
-        self._positions: dict[int, PositionRow] = {}
-        self._receipts: list[Receipt] = []
+        self._pending: deque[Entry] = deque()
         self._waiters: list[tuple[int, asyncio.Future[bool]]] = []
 
     @property
     def has_pending(self) -> bool:
-        return bool(self._events)
+        return bool(self._pending)
 
     @property
     def is_quiet(self) -> bool:
@@ -60,26 +57,26 @@ class Hosted:
             self.in_hand -= 1
 
     def enqueue(self, entry: Entry) -> None:
-        """Put a decision's events and rows behind those that wait."""
-        changes = entry.changes
-        self._events += entry.recorded
-        self._orders += changes.orders
-        self._fills += changes.fills
-        self._receipts += changes.receipts
-        self._positions |= {row.opened_seq: row for row in changes.positions}
+        """Put a decision behind those that wait."""
+        self._pending.append(entry)
 
-    def detach(self) -> Append:
-        """Everything that waits, as one append; the book's state is that after its last event."""
-        rows = Changes(tuple(self._orders), tuple(self._fills), tuple(self._positions.values()), tuple(self._receipts))
-        append = append_of(
-            self.book.account,
+    def detach(self, *, events_max: int, bytes_max: int) -> Append:
+        """The oldest decisions that wait, as one append. A decision is never cut: the last one may pass the limits."""
+        taken: list[Entry] = []
+        events: list[RecordedEvent] = []
+        size = 0
+        while self._pending and len(events) < events_max and size < bytes_max:
+            entry = self._pending.popleft()
+            taken.append(entry)
+            events += entry.recorded
+            size += payload_bytes(entry.recorded)
+        return append_of(
+            taken[-1].account,
             epoch=self.book.epoch,
-            expected_seq=self._events[0].seq - 1,
-            events=self._events,
-            changes=rows,
+            expected_seq=events[0].seq - 1,
+            events=events,
+            changes=_together(taken),
         )
-        self._events, self._orders, self._fills, self._positions, self._receipts = [], [], [], {}, []
-        return append
 
     def snapshot(self) -> StoredSnapshot:
         """The book as it is, to be kept once it is durable."""
@@ -115,3 +112,20 @@ class Hosted:
         for waiter in waiters:
             if not waiter.done():  # its request may have been given up
                 waiter.set_result(is_durable)
+
+
+def payload_bytes(events: Iterable[RecordedEvent]) -> int:
+    """What events weigh, as far as a caller can make them heavy."""
+    return sum(len(event.payload) for event in events)
+
+
+def _together(entries: Sequence[Entry]) -> Changes:
+    """The rows of several decisions: of a position only as it is after the last of them."""
+    changes = [entry.changes for entry in entries]
+    positions = {row.opened_seq: row for each in changes for row in each.positions}
+    return Changes(
+        tuple(row for each in changes for row in each.orders),
+        tuple(row for each in changes for row in each.fills),
+        tuple(positions.values()),
+        tuple(receipt for each in changes for receipt in each.receipts),
+    )

@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 
 import structlog
 
-from actors.hosted import Hosted
+from actors.hosted import Hosted, payload_bytes
 from actors.limits import HostLimits
 from actors.messages import Conflicted, Read, Reading, Refused, Reply, Request, Submit, Submitted, Take, Taken, Unserved
-from actors.ports import Activation, Appender, Lost, Pulse, Tally
+from actors.ports import Activation, Appender, Pulse, Tally
 from engine.account import MARKED, TERMINAL
 from engine.book import Entry
 from engine.commands import MarkToMarket
@@ -63,6 +63,7 @@ class AccountHost:
         self._quotes: dict[str, Quote] = {}
         self._quotes_version = 0
         self._breaks: dict[str, tuple[int, int]] = {}
+        self._pending: dict[Hosted, None] = {}  # with undurable events, the longest waiting first
         self._dirty = asyncio.Event()
         self._flusher: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
@@ -76,10 +77,11 @@ class AccountHost:
         async with self._activating:
             self._flusher = self._flusher or asyncio.create_task(self._flush_forever())
             wanted = [each for each in account_ids if each not in self._hosted and not self._is_quarantined(each)]
+            claimed_at = self._monotonic()
             heads = await self._store.claim(wanted)
             recovered = await recover(self._store, heads, receipts_in_memory_max=self._limits.receipts_in_memory_max)
             for account_id, book in recovered.books.items():
-                self._hosted[account_id] = Hosted(book, confirmed_at=self._monotonic())
+                self._hosted[account_id] = Hosted(book, confirmed_at=claimed_at)
             broken = {}
             for account_id, failure in recovered.failures.items():
                 self._broke(account_id, failure.seq, str(failure))
@@ -270,29 +272,48 @@ class AccountHost:
 
     def _enqueue(self, hosted: Hosted, entry: Entry) -> None:
         hosted.enqueue(entry)
+        self._pending[hosted] = None
         self._dirty.set()
 
     async def _flush_forever(self) -> None:
         while True:
             await self._dirty.wait()
-            self._dirty.clear()
-            detached = [(hosted, hosted.detach()) for hosted in self._hosted.values() if hosted.has_pending]
+            detached = self._detach()
             if detached:
                 await self._flush(detached)
+            else:
+                self._dirty.clear()
+
+    def _detach(self) -> list[tuple[Hosted, Append]]:
+        """What the next append takes along, an account at most once: more than its limits would never fit the queue."""
+        detached: list[tuple[Hosted, Append]] = []
+        events_left, bytes_left = self._limits.append_events_max, self._limits.append_bytes_max
+        while self._pending and events_left > 0 and bytes_left > 0:
+            hosted = next(iter(self._pending))
+            del self._pending[hosted]
+            append = hosted.detach(events_max=events_left, bytes_max=bytes_left)
+            events_left -= len(append.events)
+            bytes_left -= payload_bytes(append.events)
+            detached.append((hosted, append))
+            if hosted.has_pending:
+                self._pending[hosted] = None  # behind the others; the limits are reached, so not in this append
+        return detached
 
     async def _flush(self, detached: Sequence[tuple[Hosted, Append]]) -> None:
         """Make everything detached durable, then say so; what is not confirmed poisons its account."""
-        due = [hosted for hosted, _ in detached if hosted.is_snapshot_due(self._limits.snapshot_every_events)]
-        snapshots = [hosted.snapshot() for hosted in due]
+        whole = [hosted for hosted, _ in detached if not hosted.has_pending]
+        every_events = self._limits.snapshot_every_events
+        snapshots = [hosted.snapshot() for hosted in whole if hosted.is_snapshot_due(every_events)]
         verdicts: Sequence[AppendVerdict]
+        asked_at = self._monotonic()
         try:
             verdicts = await self._append([append for _, append in detached])
-        except Lost as lost:
-            log.warning("append_lost", host=self.name, accounts=len(detached), why=str(lost))
+        except Exception as lost:  # whatever it was, nothing is known of these, and the flusher has to live on
+            log.warning("append_lost", host=self.name, accounts=len(detached), why=repr(lost))
             verdicts = ["unknown"] * len(detached)
         for (hosted, append), verdict in zip(detached, verdicts, strict=True):
             if verdict == "committed":
-                hosted.became_durable(append.last_seq, confirmed_at=self._monotonic())
+                hosted.became_durable(append.last_seq, confirmed_at=asked_at)
             else:
                 self._poison(hosted, f"append {verdict}", counts=verdict == "refused")
         if snapshots:
@@ -330,6 +351,7 @@ class AccountHost:
             self._broke(hosted.account_id, hosted.durable_seq, why)
         if self._hosted.get(hosted.account_id) is hosted:
             del self._hosted[hosted.account_id]
+        self._pending.pop(hosted, None)
         hosted.poison()
 
     def _broke(self, account_id: str, seq: int, why: str) -> None:

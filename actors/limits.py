@@ -12,6 +12,8 @@ class HostLimits(msgspec.Struct, frozen=True, kw_only=True):
     snapshot_every_events: int = 500
     idle_ms: int = 5_000
     marks_per_turn: int = 200
+    append_events_max: int = 2_000
+    append_bytes_max: int = 4 * 1024 * 1024
 
 
 class SupervisorLimits(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,5 +1,6 @@
 """PersisterActor: the Ray shell of a group committer that many account actors share."""
 
+import asyncio
 from contextlib import AsyncExitStack
 
 import msgspec
@@ -21,6 +22,7 @@ class PersisterActor:
     def __init__(self, name: str, config: bytes) -> None:
         self._name = name
         self._config = config_of(config)
+        self._made = asyncio.Event()
         configure(self._config.log_level, self._config.log_format)
 
     async def open(self) -> None:
@@ -31,8 +33,10 @@ class PersisterActor:
         )
         self._committer = committer_over(store, config.persister)
         self._resources.push_async_callback(self._committer.close)
+        self._made.set()
 
     async def append(self, data: bytes) -> bytes:
+        await self._made.wait()  # its name is found before it is open
         appends = msgspec.msgpack.decode(data, type=tuple[Append, ...])
         return msgspec.msgpack.encode(await self._committer.append(appends))
 

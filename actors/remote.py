@@ -1,10 +1,11 @@
 """Calls across Ray: every `.remote` of the engine, each with a deadline, each failing as `Lost`.
 
-What an actor raises of ours (`StoreUnavailable`, `Overloaded`) arrives as itself; whatever Ray raises, and silence
-past the deadline (a stopped process raises nothing), is `Lost`: the call may have run.
+What an actor raises of ours (`StoreUnavailable`, `Overloaded`, `Lost` of a call it made) arrives as itself; whatever
+Ray raises, and silence past the deadline (a stopped process raises nothing), is `Lost`: the call may have run.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -24,7 +25,7 @@ from persistence.store import Append, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
-OURS: Final = (StoreUnavailable, Overloaded)
+OURS: Final = (StoreUnavailable, Overloaded, Lost)
 CONTROL_DEADLINE_S: Final = 10.0
 CLOSE_DEADLINE_S: Final = 25.0
 SPAWN_DEADLINE_S: Final = 60.0
@@ -108,14 +109,19 @@ class RayFleet:
         options = host_options(name, self._config.namespace)
         actor = self._actor_class.options(**options).remote(name, packed_config(self._config))
         host = RayHost(name, actor, self._config)
-        await host.open()
+        try:
+            await host.open()
+        except BaseException:
+            ray.kill(actor)  # half open is not open
+            raise
         return host
 
     async def existing(self) -> Sequence[Host]:
-        return [
-            RayHost(name, find(name, self._config.namespace), self._config)
-            for name in named(HOST_PREFIX, self._config.namespace)
-        ]
+        hosts = []
+        for name in named(HOST_PREFIX, self._config.namespace):
+            with contextlib.suppress(Lost):  # it died since it was named
+                hosts.append(RayHost(name, find(name, self._config.namespace), self._config))
+        return hosts
 
     async def discard(self, host: Host) -> None:
         if isinstance(host, RayHost):

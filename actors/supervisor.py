@@ -64,8 +64,7 @@ class Supervisor:
 
     async def start(self) -> None:
         """Adopt hosts that outlived an earlier supervisor, bring back every account that trades, begin schedules."""
-        for host in await self._fleet.existing():
-            await self._adopt(host)
+        await self._until_done(self._adopt_all)
         await self._until_done(self.look)
         await self._until_done(self._recover)
         await self._until_done(self._keep_spare)
@@ -78,20 +77,27 @@ class Supervisor:
         if limits.marking_cadence_ms:
             self._schedules.append(asyncio.create_task(self._every(limits.marking_cadence_ms, self._mark_on_cadence)))
 
+    async def _adopt_all(self) -> None:
+        for host in await self._fleet.existing():
+            await self._adopt(host)
+
     async def _recover(self) -> None:
         self._homeless |= dict.fromkeys(await self._store.hostable())
         await self._rehome()
         self._recovered = True
 
     async def _until_done(self, work: Callable[[], Awaitable[object]]) -> None:
-        """Work that must be done before the next: tried again while storage or a host is away."""
+        """Work that must be done before the next: tried again until it is. A defect is told, and tried again too: the
+        account actors live on, and need a supervisor."""
         while True:
             try:
                 await work()
                 return
             except (StoreUnavailable, Lost) as away:
                 log.warning("start_delayed", work=work.__name__, why=str(away))
-                await asyncio.sleep(RETRY_MS / 1000)
+            except Exception:
+                log.exception("start_failed", work=work.__name__)
+            await asyncio.sleep(RETRY_MS / 1000)
 
     async def close(self) -> None:
         """Stop the schedules, then let every host finish and snapshot."""
@@ -106,7 +112,8 @@ class Supervisor:
         self._hosts.clear()
 
     async def _every(self, period_ms: int, work: Callable[[], Awaitable[object]]) -> None:
-        """Run `work` on a cadence, never twice at once: a late round is skipped, not queued."""
+        """Run `work` on a cadence, never twice at once: a late round is skipped, not queued. A round that fails ends no
+        schedule, however it fails: the price table may be away for being altered."""
         due = time.monotonic()
         while True:
             due = max(due + period_ms / 1000, time.monotonic())
@@ -115,6 +122,9 @@ class Supervisor:
                 await work()
             except (StoreUnavailable, Lost) as away:
                 log.warning("schedule_delayed", work=work.__name__, why=str(away))
+                await asyncio.sleep(RETRY_MS / 1000)
+            except Exception:
+                log.exception("schedule_failed", work=work.__name__)
                 await asyncio.sleep(RETRY_MS / 1000)
 
     # -- where accounts live --------------------------------------------------------------------------------
@@ -140,8 +150,8 @@ class Supervisor:
         async with self._cold:
             if tried is not None and tried in self._hosts:
                 await self._examine(self._hosts[tried])
-            host = await self._place_for(account_id)
             try:
+                host = await self._place_for(account_id)
                 activation = await host.activate([account_id])
             except (Lost, StoreUnavailable) as away:
                 return Unserved("overloaded", f"the account could not be activated: {away}")
@@ -173,7 +183,7 @@ class Supervisor:
     async def _adopt(self, host: Host) -> None:
         try:
             roster = await asyncio.wait_for(host.roster(), self._limits.pulse_deadline_ms / 1000)
-        except (Lost, TimeoutError) as lost:
+        except Exception as lost:  # one that cannot say whom it hosts is of no use, and its accounts are fenced
             log.warning("host_not_adopted", host=host.name, why=repr(lost))
             await self._fleet.discard(host)
             return
@@ -186,7 +196,6 @@ class Supervisor:
         """Bring every account that has lost its place back, in bulk and in order; what fails stays homeless."""
         async with self._placing:
             homeless = [each for each in self._homeless if self._placement.host_of(each) is None]
-            self._homeless.clear()
             spawning = min(len(homeless), self._placement.hosts_max - len(self._hosts))
             await asyncio.gather(*(self._spawn() for _ in range(spawning)))
             groups: dict[str, list[str]] = {}
@@ -194,6 +203,7 @@ class Supervisor:
                 place = self._placement.choose() or min(self._hosts)
                 self._placement.assign(account_id, place)
                 groups.setdefault(place, []).append(account_id)
+            self._homeless.clear()
         await asyncio.gather(*(self._activate_all(self._hosts[place], ids) for place, ids in groups.items()))
 
     async def _activate_all(self, host: Host, account_ids: Sequence[str]) -> None:
@@ -244,7 +254,7 @@ class Supervisor:
             if leaving:
                 await host.passivate(leaving)
                 self._placement.release(leaving)
-        except (Lost, TimeoutError) as lost:
+        except Exception as lost:  # one that cannot say how it is, is not well
             if self._hosts.pop(host.name, None) is not None:
                 homeless = self._placement.remove_host(host.name)
                 log.error("host_lost", host=host.name, accounts=len(homeless), why=repr(lost))
@@ -266,11 +276,15 @@ class Supervisor:
         async with self._marking:
             began = time.monotonic()
             pass_id = uuid7(utc_now(), self._entropy(10))
-            await self._rehome()
+            try:
+                await self._rehome()
+            except (StoreUnavailable, Lost) as away:  # the others are marked all the same (G8)
+                log.warning("pass_without", accounts=len(self._homeless), why=str(away))
+            stranded = len(self._homeless)
             quotes = await self._board.read()
             hosts = [host for host in self._hosts.values() if self._placement.accounts_of(host.name)]
             tallies = await asyncio.gather(*(self._mark_on(host, pass_id, quotes) for host in hosts))
-            failed = len(self._broken) + sum(each.failed + len(each.dropped) for each in tallies)
+            failed = len(self._broken) + stranded + sum(each.failed + len(each.dropped) for each in tallies)
             marked, flat = sum(each.marked for each in tallies), sum(each.flat for each in tallies)
             liquidated = sum(each.liquidated for each in tallies)
             report = PassReport(

@@ -120,8 +120,10 @@ class Committer:
         loop = asyncio.get_running_loop()
         waiting = [_Waiting(append, loop.create_future(), _bytes(append)) for append in appends]
         events, size = sum(each.events for each in waiting), sum(each.bytes for each in waiting)
-        full = self.queued_events + events > self._queue_events_max or self.queued_bytes + size > self._queue_bytes_max
-        if full or self._closing:
+        too_many = self.queued_events + events > self._queue_events_max
+        too_large = self.queued_bytes + size > self._queue_bytes_max
+        is_full = self.queued_events > 0 and (too_many or too_large)  # what is larger than the queue has to go sometime
+        if is_full or self._closing:
             self.counters.overloaded += 1
             raise Overloaded(
                 "closing" if self._closing else f"{self.queued_events} events, {self.queued_bytes} bytes wait"

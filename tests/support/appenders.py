@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Sequence
 
-from actors.ports import Lost
 from persistence.committer import AppendVerdict
 from persistence.store import Append, Store
 
@@ -15,7 +14,7 @@ class SteeredAppender:
         self._store = store
         self._open = asyncio.Event()
         self._open.set()
-        self._next_failures: list[AppendVerdict | type[Lost]] = []
+        self._next_failures: list[AppendVerdict | type[Exception]] = []
         self.batches: list[tuple[str, ...]] = []
 
     def hold(self) -> None:
@@ -24,7 +23,7 @@ class SteeredAppender:
     def release(self) -> None:
         self._open.set()
 
-    def fail_with(self, failure: AppendVerdict | type[Lost]) -> None:
+    def fail_with(self, failure: AppendVerdict | type[Exception]) -> None:
         self._next_failures.append(failure)
 
     async def append(self, appends: Sequence[Append]) -> Sequence[AppendVerdict]:

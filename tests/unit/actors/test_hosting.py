@@ -14,6 +14,7 @@ from engine.book import AccountBook, ActionBatch
 from engine.commands import Action, CreateAccount, LiquidateAccount, PauseAccount, StartAccount
 from engine.quotes import Quote, observed
 from engine.views import Changes
+from persistence.committer import Committer
 from persistence.memory_store import MemoryStore
 from persistence.store import append_of
 from tests.support.appenders import SteeredAppender
@@ -339,3 +340,44 @@ async def test_the_clock_stepping_back_never_puts_an_event_before_the_one_it_fol
     await desk.take(account, opening("1"))
     times = [event.occurred_at for _, event in sorted(desk.store.events.items())]
     assert times == sorted(times)
+
+
+async def test_more_than_the_queue_holds_goes_in_several_appends_and_nobody_waits_for_ever() -> None:
+    desk = Desk(append_events_max=6)
+    accounts = [await desk.account(name) for name in "abcd"]
+    committer = Committer(desk.store, queue_events_max=7)
+    desk.host._appender = committer
+    async with asyncio.timeout(5):
+        asked = [desk.take(account, opening(str(key), quantity="0.01")) for key in range(5) for account in accounts]
+        replies = await asyncio.gather(*asked)
+    assert all(isinstance(reply, Taken) for reply in replies)
+    assert [desk.store.heads[account].last_seq for account in accounts] == [2 + 5 * 3] * 4
+    assert committer.counters.overloaded == 0
+    await committer.close()
+
+
+async def test_an_appender_that_fails_in_a_way_nobody_foresaw_strands_no_waiter() -> None:
+    desk = Desk()
+    account = await desk.account("a")
+    desk.appender.fail_with(RuntimeError)
+    async with asyncio.timeout(5):
+        lost = await desk.take(account, opening("1"))
+        await desk.host.activate([account])
+        again = await desk.take(account, opening("1"))
+    assert isinstance(lost, Unserved)
+    assert lost.reason == "outcome_unknown"
+    assert isinstance(again, Taken)
+
+
+async def test_a_host_that_was_stopped_during_a_commit_reads_nothing_on_the_strength_of_it() -> None:
+    desk = Desk(read_lease_ms=5_000)
+    account = await desk.account("a")
+    desk.appender.hold()
+    asked = asyncio.create_task(desk.take(account, opening("1")))
+    await asyncio.sleep(0.01)
+    desk.seconds += 20  # the commit was done long before its answer was seen
+    desk.appender.release()
+    assert isinstance(await asked, Taken)
+    successor = desk.another_host("h2")
+    await successor.activate([account])
+    assert (await desk.ask(Read(account, "r"))).reason == "not_hosted"

@@ -1,18 +1,21 @@
 """Supervisor over in-process hosts and a memory store: placement, passes, prices, lost hosts (G4, G7, G8)."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
+from secrets import token_bytes
 from typing import Any
 
 import pytest
 
 from actors.limits import ClientLimits, HostLimits, SupervisorLimits
-from actors.local_client import LocalRuntime, local_runtime
+from actors.local_client import LocalFleet, LocalRuntime, local_runtime
 from actors.messages import Submit, Submitted, Take, Taken, Unserved
 from actors.ports import Location, Lost
+from actors.supervisor import Supervisor
 from engine.book import AccountBook, ActionBatch
 from engine.commands import Action, CreateAccount, LiquidateAccount, MarkToMarket, StartAccount
 from engine.quotes import Quote, observed
@@ -74,6 +77,10 @@ async def floor(**supervision: int) -> AsyncIterator[Floor]:
         client_limits=ClientLimits(deadline_ms=2_000, attempt_ms=500),
     ) as runtime:
         yield Floor(runtime, store, prices)
+
+
+async def no_beat(detail: dict[str, object]) -> None:
+    """Nobody looks for a heartbeat here."""
 
 
 async def eventually(holds) -> None:
@@ -239,3 +246,86 @@ async def test_the_cadence_marks_without_being_asked(cadence_ms: int) -> None:
         account = await desk.trading("a")
         await desk.buy(account, "1")
         await eventually(lambda: any(event.type == "mark_to_market" for event in desk.store.events.values()))
+
+
+async def test_a_round_of_a_schedule_that_fails_in_a_way_nobody_foresaw_ends_no_schedule() -> None:
+    async with floor() as desk:
+        read = desk.prices.read
+
+        async def altered() -> dict[str, Quote]:
+            raise RuntimeError("the price table has another name for a while")
+
+        desk.prices.read = altered  # type: ignore[method-assign]
+        await asyncio.sleep(0.05)
+        desk.prices.read = read  # type: ignore[method-assign]
+        desk.prices.observe("BTC-USD", "51000")
+        await eventually(lambda: desk.supervisor._board.shown["BTC-USD"].mid == Decimal(51_000))
+
+
+async def test_accounts_without_a_place_wait_for_one_also_when_no_host_could_be_made() -> None:
+    async with floor(pulse_ms=60_000, account_actors_max=2) as desk:
+        account, other = await desk.trading("a"), await desk.trading("b")
+        await desk.buy(account, "1")
+        await desk.buy(other, "1")
+        spawn, place = desk.fleet.spawn, await desk.supervisor.locate(account, None)
+        assert isinstance(place, Location)
+
+        async def nowhere(*_: object) -> None:
+            raise Lost("no room for a process")
+
+        desk.fleet.spawn = nowhere  # type: ignore[method-assign, assignment]
+        desk.fleet.hosts[place.host].mark = nowhere  # type: ignore[method-assign, assignment]
+        desk.fleet.hosts[place.host].pulse = nowhere  # type: ignore[method-assign, assignment]
+        await desk.supervisor._examine(desk.supervisor._hosts[place.host])
+        report = await desk.supervisor.mark_all("r")
+        assert (report.marked, report.failed) == (1, 1), "the pass stopped for an account without a place"
+        desk.fleet.spawn = spawn  # type: ignore[method-assign]
+        report = await desk.supervisor.mark_all("r")
+        assert (report.marked, report.failed) == (2, 0)
+
+
+async def test_an_actor_that_cannot_say_whom_it_hosts_is_ended_and_stops_no_start() -> None:
+    store, prices = MemoryStore(), Prices()
+    fleet = LocalFleet(store, SteeredAppender(store), HostLimits())
+    await fleet.spawn("half-open")
+
+    async def half_open() -> tuple[str, ...]:
+        raise AttributeError("no host yet")
+
+    fleet.hosts["half-open"].roster = half_open  # type: ignore[method-assign]
+    supervisor = Supervisor(fleet, store, prices, SupervisorLimits(spare_hosts=0), beat=no_beat, entropy=token_bytes)
+    async with asyncio.timeout(5):
+        await supervisor.start()
+    assert fleet.hosts == {}
+    await supervisor.close()
+
+
+async def test_a_host_that_fails_in_a_way_nobody_foresaw_leaves_nobody_waiting() -> None:
+    async with floor() as desk:
+        account = await desk.trading("a")
+        (host,) = desk.fleet.hosts.values()
+
+        async def broken(*_: object) -> None:
+            raise RuntimeError("a defect")
+
+        host.handle = broken  # type: ignore[method-assign, assignment]
+        async with asyncio.timeout(5):
+            with pytest.raises(RuntimeError):
+                await desk.buy(account, "1")
+
+
+async def test_no_answer_takes_longer_than_the_deadline() -> None:
+    async with floor() as desk:
+        account = await desk.trading("a")
+
+        async def silent(*_: object) -> None:
+            await asyncio.sleep(60)
+
+        desk.supervisor.locate = silent  # type: ignore[method-assign, assignment]
+        for host in desk.fleet.hosts.values():
+            host.handle = silent  # type: ignore[method-assign, assignment]
+        began = time.monotonic()
+        reply = await desk.buy(account, "1")
+        assert isinstance(reply, Unserved)
+        assert reply.reason == "outcome_unknown"
+        assert time.monotonic() - began < 2.5
