@@ -4,13 +4,14 @@ Frozen: a decision works on one account value and `evolve` returns the next, so 
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final, Literal
 
 import msgspec
 
 from engine.commands import CreateAccount
+from engine.day import Day
 from engine.money import EXACT, ONE, ZERO, floor8, round8
 from engine.policy import Policy
 from engine.positions import Position, PositionKey
@@ -59,7 +60,8 @@ class Counters(msgspec.Struct, frozen=True, rename="camel"):
 class Account(msgspec.Struct, frozen=True, kw_only=True):
     """Live state after event `seq`. Money in account currency; `positions` holds the open ones.
 
-    `stale` lists (symbol, code) of the quotes that kept the last mark from being taken.
+    `stale` lists (symbol, code) of the quotes that kept the last mark from being taken. `day` is what the rules
+    remember, None where the policy has none.
     """
 
     id: str
@@ -79,6 +81,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     started_at: datetime | None = None
     ended_at: datetime | None = None
     end_reason: str | None = None
+    day: Day | None = None
 
     @property
     def policy(self) -> Policy:
@@ -103,6 +106,14 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def margin_used(self) -> Decimal:
         return sum((position.margin_used for position in self.positions.values()), ZERO)
+
+    def day_at(self, at: datetime) -> Day | None:
+        """The rules' day at `at`: on a later date it begins with the figures that stand now, however long ago they came
+        to be. A clock that went back changes no day."""
+        if self.day is None:
+            return None
+        today = at.astimezone(UTC).date()
+        return self.day if today <= self.day.date else self.day.next(today, balance=self.cash, equity=self.equity)
 
     @property
     def drawdown(self) -> Decimal:

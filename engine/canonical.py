@@ -3,10 +3,13 @@
 One form for the ledger's payload, the wire and the hash: camelCase names sorted, decimals in plain
 notation, times RFC 3339 UTC with six digits, UTF-8, no spaces. A payload read back from jsonb, whatever
 order its keys come in, has the same canonical bytes.
+
+A struct that grew names its younger fields in `LATER`. While such a field is null the stored form leaves it out, so
+that what does not use it is written, and hashed, as it was before the field existed; the wire always shows it.
 """
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum
 from hashlib import blake2b
@@ -18,7 +21,6 @@ GENESIS: Final = bytes(32)
 """The hash before the first event."""
 
 _ENCODER: Final = msgspec.json.Encoder(order="sorted")
-_FIELDS: dict[type, tuple[tuple[str, str], ...]] = {}
 
 
 def timestamp(at: datetime) -> str:
@@ -26,25 +28,47 @@ def timestamp(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
 
 
-def plain(value: Any) -> Any:
-    """The builtins that `value` is on the wire: structs become dicts with their wire names."""
-    into = _PLAIN.get(type(value))
-    if into is not None:
-        return into(value)
-    if isinstance(value, msgspec.Struct):
-        names = _FIELDS.get(type(value))
-        if names is None:
-            fields = msgspec.structs.fields(type(value))
-            names = _FIELDS[type(value)] = tuple((field.name, field.encode_name) for field in fields)
-        return {wire: plain(getattr(value, name)) for name, wire in names}
-    if isinstance(value, Enum):
-        return value.value
-    raise TypeError(f"{type(value).__name__} has no canonical form")
+class _Form:
+    """Structs and what they hold as builtins: structs become dicts with their wire names."""
+
+    def __init__(self, *, shows_later: bool) -> None:
+        self._shows_later = shows_later
+        self._fields: dict[type, tuple[tuple[tuple[str, str], ...], tuple[str, ...]]] = {}
+        self._into: dict[type, Callable[[Any], Any]] = {
+            **_PLAIN,
+            dict: lambda value: {key: self(item) for key, item in value.items()},
+            list: lambda value: [self(item) for item in value],
+            tuple: lambda value: [self(item) for item in value],
+        }
+
+    def __call__(self, value: Any) -> Any:
+        into = self._into.get(type(value))
+        if into is not None:
+            return into(value)
+        if isinstance(value, msgspec.Struct):
+            names, later = self._fields.get(type(value)) or self._learnt(type(value))
+            made = {wire: self(getattr(value, name)) for name, wire in names}
+            for wire in later:
+                if made[wire] is None:
+                    del made[wire]
+            return made
+        if isinstance(value, Enum):
+            return value.value
+        raise TypeError(f"{type(value).__name__} has no canonical form")
+
+    def _learnt(self, struct: type[msgspec.Struct]) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
+        fields = msgspec.structs.fields(struct)
+        later = () if self._shows_later else getattr(struct, "LATER", ())
+        found = self._fields[struct] = (
+            tuple((field.name, field.encode_name) for field in fields),
+            tuple(field.encode_name for field in fields if field.name in later),
+        )
+        return found
 
 
 def canonical(value: Any) -> bytes:
-    """Canonical JSON of a struct or of builtins."""
-    return _ENCODER.encode(plain(value))
+    """Canonical JSON of a struct or of builtins, as it is stored."""
+    return _ENCODER.encode(_stored(value))
 
 
 def chained(
@@ -66,7 +90,9 @@ _PLAIN: Final[dict[type, Callable[[Any], Any]]] = {
     type(None): _same,
     Decimal: lambda value: format(value, "f"),
     datetime: timestamp,
-    dict: lambda value: {key: plain(item) for key, item in value.items()},
-    list: lambda value: [plain(item) for item in value],
-    tuple: lambda value: [plain(item) for item in value],
+    date: date.isoformat,
 }
+
+plain: Final = _Form(shows_later=True)
+"""The builtins that a value is on the wire."""
+_stored: Final = _Form(shows_later=False)

@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from engine import drawdown, fills, gates
+from engine import drawdown, fills, gates, rules
 from engine.account import MARKED, TRANSITIONS, Account, Verb
 from engine.commands import (
     Command,
@@ -37,6 +37,7 @@ from engine.events import (
     LiquidationTriggered,
     MarkToMarketFailed,
     OrderValidated,
+    RuleWarning,
 )
 from engine.evolve import evolve
 from engine.exposure import valued
@@ -44,6 +45,7 @@ from engine.gates import Proposal
 from engine.ids import derived_id
 from engine.quotes import Quote, Quotes, age_ms
 from engine.rejections import Failure, Refusal
+from engine.rules import Floor
 
 MarkOutcome = Literal["marked", "flat", "failed", "liquidated"]
 
@@ -188,7 +190,7 @@ def _mark(draft: _Draft, command: MarkToMarket) -> Decision:
         refusal = Refusal("account_not_active", detail, {"status": account.status})
         return Decision((), account, refusal)
     if not account.positions:
-        return draft.done("flat")
+        return _judged(draft, command.pass_id, "flat")
     quotes = drawdown.needed(account, draft.quotes, draft.now, "mark")
     if isinstance(quotes, tuple):
         reasons = tuple((str(failure.context.get("symbol")), failure.code.value) for failure in quotes)
@@ -196,17 +198,56 @@ def _mark(draft: _Draft, command: MarkToMarket) -> Decision:
             draft.happens(MarkToMarketFailed(pass_id=command.pass_id, failures=quotes))
         return draft.done("failed", quotes)
     draft.happens(drawdown.mark(account, quotes, draft.at, command.pass_id))
-    if not drawdown.is_breached(draft.account):
-        return draft.done("marked")
+    return _judged(draft, command.pass_id, "marked")
+
+
+def _judged(draft: _Draft, pass_id: str, otherwise: MarkOutcome) -> Decision:
+    """What the floors and the goal make of the account as it is valued now. A breach comes before a target."""
+    account = draft.account
+    day = account.day_at(draft.at)
+    floor, goal = rules.broken(account, day), rules.goal(account, day) if day else None
+    is_reached = goal is not None and goal.is_reached_at(account.equity)
+    if floor is None and not is_reached:
+        _warn(draft, pass_id)
+        return draft.done(otherwise)
     priced = drawdown.needed(account, draft.quotes, draft.now, "liquidate")
     if isinstance(priced, tuple):
-        return draft.done("marked", priced)  # breached, but G7: not at prices too old to liquidate at
-    _liquidate(draft, priced, "max_drawdown", "max_drawdown", command.pass_id)
-    return draft.done("liquidated")
+        _warn(draft, pass_id)
+        return draft.done(otherwise, priced)  # G7: nothing ends at prices too old to liquidate at
+    if floor is not None:
+        _liquidate(draft, priced, floor.rule, floor.rule, pass_id, floor)
+        return draft.done("liquidated")
+    _close_all(draft, priced, "close")
+    draft.happens(AccountCompleted(settle="close", reason="profit_target"))
+    return draft.done("marked")
+
+
+def _warn(draft: _Draft, pass_id: str) -> None:
+    account = draft.account
+    day = account.day_at(draft.at)
+    if day is None:
+        return
+    for near in rules.warnings(account, day):
+        draft.happens(
+            RuleWarning(
+                rule=near.rule,
+                day=day.date,
+                anchor=near.anchor,
+                floor=near.floor,
+                warns_at=near.warns_at,
+                equity=account.equity,
+                pass_id=pass_id,
+            )
+        )
 
 
 def _liquidate(
-    draft: _Draft, quotes: dict[str, Quote], trigger: LiquidationTrigger, reason: str, pass_id: str | None
+    draft: _Draft,
+    quotes: dict[str, Quote],
+    trigger: LiquidationTrigger,
+    reason: str,
+    pass_id: str | None,
+    floor: Floor | None = None,
 ) -> None:
     account = draft.account
     draft.happens(
@@ -217,6 +258,7 @@ def _liquidate(
             equity=account.equity,
             liquidation_equity=account.liquidation_equity,
             drawdown=account.drawdown,
+            broken=None if trigger == "max_drawdown" else floor,
         )
     )
     _close_all(draft, quotes, "liquidate")

@@ -1,4 +1,4 @@
-"""Drawdown: valuing a whole account at one price vector, and whether it must be liquidated (DESIGN section 5).
+"""Drawdown: valuing a whole account at one price vector (DESIGN section 5); `rules` judges what comes of it.
 
 Guarantee (G7): an account is marked at fresh quotes for every position or not at all, and liquidated only at
 quotes fresh enough to liquidate at.
@@ -60,8 +60,3 @@ def mark(account: Account, quotes: dict[str, Quote], at: datetime, pass_id: str)
         unrealized_pnl=unrealized,
         high_watermark=max(account.high_watermark, equity),
     )
-
-
-def is_breached(account: Account) -> bool:
-    """Equity at or below starting * (1 - max drawdown)."""
-    return account.equity <= account.liquidation_equity

@@ -5,20 +5,22 @@ when it is older. Events carry outcomes (price, fee, quantity, resulting positio
 for a price or a policy.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import ClassVar, Final, Literal
 
 import msgspec
 
 from engine.commands import Action, CreateAccount, Settle
+from engine.day import Day, FloorRule
 from engine.policy import Side
 from engine.positions import Position
 from engine.quotes import Quote
 from engine.rejections import Failure, GateCode
+from engine.rules import Floor
 
 Intent = Literal["open", "reduce", "close", "liquidate"]
-LiquidationTrigger = Literal["max_drawdown", "requested"]
+LiquidationTrigger = FloorRule | Literal["requested"]
 
 
 class Event(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
@@ -169,20 +171,39 @@ class MarkToMarketFailed(Event, frozen=True, kw_only=True):
     failures: tuple[Failure, ...]
 
 
+class RuleWarning(Event, frozen=True, kw_only=True):
+    """Most of the way from the anchor to the floor is gone; once a rule and UTC day."""
+
+    TYPE = "rule_warning"
+    rule: FloorRule
+    day: date
+    anchor: Decimal
+    floor: Decimal
+    warns_at: Decimal
+    equity: Decimal
+    pass_id: str
+
+
 class LiquidationTriggered(Event, frozen=True, kw_only=True):
+    """`liquidation_equity` and `drawdown` are those of the maximum drawdown; `broken` is the floor of another rule,
+    where that is to blame."""
+
     TYPE = "liquidation_triggered"
+    LATER: ClassVar = ("broken",)
     trigger: LiquidationTrigger
     reason: str
     pass_id: str | None
     equity: Decimal
     liquidation_equity: Decimal
     drawdown: Decimal
+    broken: Floor | None = None
 
 
 class FillVoided(Event, frozen=True, kw_only=True):
     """Fills taken out; positions and balance restated from the fills that remain (DESIGN section 6)."""
 
     TYPE = "fill_voided"
+    LATER: ClassVar = ("day",)
     fill_ids: tuple[str, ...]
     reason: str
     positions: tuple[Position, ...]
@@ -190,6 +211,7 @@ class FillVoided(Event, frozen=True, kw_only=True):
     realized_pnl: Decimal
     fees_paid: Decimal
     high_watermark: Decimal
+    day: Day | None = None
 
 
 class AccountRecomputed(Event, frozen=True, kw_only=True):
@@ -219,6 +241,7 @@ EVENT_TYPES: Final[dict[str, type[Event]]] = {
         PositionClosed,
         MarkedToMarket,
         MarkToMarketFailed,
+        RuleWarning,
         LiquidationTriggered,
         FillVoided,
         AccountRecomputed,

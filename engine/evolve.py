@@ -4,12 +4,14 @@ Reads nothing but its arguments and rounds nothing: figures were made by `decide
 figure that the state also carries, the two are compared (asserted twice: where made and where read).
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from msgspec.structs import replace
 
+from engine import day
 from engine.account import Account
+from engine.day import Day
 from engine.events import (
     AccountCompleted,
     AccountCreated,
@@ -28,6 +30,8 @@ from engine.events import (
     MarkToMarketFailed,
     OrderValidated,
     PositionChanged,
+    PositionOpened,
+    RuleWarning,
 )
 from engine.invariants import check, invariant
 from engine.money import ZERO
@@ -46,13 +50,15 @@ def begin(event: AccountCreated, *, account_id: str, at: datetime) -> Account:
         last_at=at,
         cash=opening.starting_balance,
         high_watermark=opening.starting_balance,
+        day=day.first(at.astimezone(UTC).date(), opening.starting_balance) if opening.policy.has_rules else None,
     )
 
 
 def evolve(account: Account, event: Event, at: datetime) -> Account:
     """The account after `event`, its next in the ledger, which occurred `at`; raises `InvariantBroken`."""
     invariant(at >= account.last_at, f"event {account.seq + 1} of {account.id} lies before the one it follows")
-    after = replace(account, seq=account.seq + 1, last_at=at, **_changes(account, event, at))
+    changes = _changes(account, event, at)
+    after = replace(account, seq=account.seq + 1, last_at=at, day=_day(account, event, at), **changes)
     check(after)
     if isinstance(event, PositionChanged | MarkedToMarket):
         invariant(after.cash == event.cash and after.equity == event.equity, f"{event.TYPE} restates another balance")
@@ -118,9 +124,24 @@ def _changes(account: Account, event: Event, at: datetime) -> dict[str, Any]:
                 "high_watermark": event.high_watermark,
                 "stale": account.stale if event.positions else (),
             }
-        case LiquidationTriggered() | AccountRecomputed():
+        case RuleWarning() | LiquidationTriggered() | AccountRecomputed():
             return {}
     raise AssertionError(f"no meaning for {type(event).__name__}")
+
+
+def _day(account: Account, event: Event, at: datetime) -> Day | None:
+    """What the rules remember after the event; the day turns before it."""
+    today = account.day_at(at)
+    if today is None:
+        return None
+    match event:
+        case PositionOpened():
+            return today.traded()
+        case RuleWarning():
+            return today.warning(event.rule)
+        case FillVoided():
+            return event.day
+    return today
 
 
 def _with(account: Account, position: Position) -> dict[PositionKey, Position]:

@@ -7,7 +7,16 @@ Rounding follows DESIGN section 2: ROUND_HALF_EVEN, sizes rounded down.
 """
 
 import re
-from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Context, Decimal, DivisionByZero, InvalidOperation, Overflow
+from decimal import (
+    ROUND_CEILING,
+    ROUND_DOWN,
+    ROUND_HALF_EVEN,
+    Context,
+    Decimal,
+    DivisionByZero,
+    InvalidOperation,
+    Overflow,
+)
 from typing import Final
 
 DECIMALS: Final = 8
@@ -77,6 +86,16 @@ def portion(amount: Decimal, part: Decimal, whole: Decimal) -> Decimal:
 def ratio(numerator: Decimal, denominator: Decimal) -> Decimal:
     """A quotient at 8 decimals: average entry price, margin of a notional."""
     return round8(EXACT.divide(numerator, denominator))
+
+
+def share_up(amount: Decimal, fraction: Decimal) -> Decimal:
+    """`fraction` of an amount, rounded up: a figure of 8 decimals reaches it just where it reaches the exact share."""
+    return EXACT.multiply(amount, fraction).quantize(UNIT, ROUND_CEILING, EXACT)
+
+
+def per_cent(part: Decimal, whole: Decimal) -> Decimal:
+    """`part` in hundredths of `whole`; 0 where there is no whole."""
+    return ZERO if whole <= 0 else round8(EXACT.divide(EXACT.multiply(part, Decimal(100)), whole))
 
 
 def times(amount: Decimal, factor: Decimal) -> Decimal:

@@ -23,7 +23,7 @@ from engine.events import (
     OrderValidated,
     PositionChanged,
 )
-from engine.money import EXACT, ONE, UNIT, ZERO, round8
+from engine.money import UNIT, per_cent
 from engine.policy import LONG, SHORT, Policy, Side
 from engine.positions import Position
 from engine.quotes import Quote, Quotes, age_ms, usable
@@ -424,13 +424,12 @@ def decision_context(account: Account, quotes: Quotes, now: datetime) -> Decisio
     if policy.allowed_assets is not None:
         symbols &= set(policy.allowed_assets)
     distance = account.equity - account.liquidation_equity
-    share = ZERO if account.equity <= 0 else round8(EXACT.multiply(EXACT.divide(distance, account.equity), 100 * ONE))
     return DecisionContextView(
         snapshot=snapshot_view(account),
         policy=policy,
         symbols=tuple(_symbol_context(account, symbol, quotes, now) for symbol in sorted(symbols)),
         liquidation_distance=LiquidationDistance(
-            liquidation_equity=account.liquidation_equity, money=distance, per_cent=share
+            liquidation_equity=account.liquidation_equity, money=distance, per_cent=per_cent(distance, account.equity)
         ),
     )
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from engine.book import ActionBatch, Conflict
 from engine.commands import Action, CreateAccount, differing
-from engine.policy import Policy, QuoteMaxAge, faults
+from engine.policy import MaxDailyLoss, Policy, ProfitTarget, QuoteMaxAge, TrailingDrawdown, faults
 from gateway.problems import Fault, InvalidRequest
 from gateway.schemas import ActionIn, CreateAccountIn, DecisionActionsIn, PolicyIn
 
@@ -31,6 +31,7 @@ def opening(asked: CreateAccountIn) -> CreateAccount:
 def policy(asked: PolicyIn) -> Policy:
     """The whole policy. Raises `InvalidRequest` with a fault for each figure out of range."""
     ages = asked.quote_max_age_ms
+    daily, trailing, target = asked.max_daily_loss, asked.trailing_drawdown, asked.profit_target
     made = Policy(
         max_leverage=asked.max_leverage,
         max_notional=asked.max_notional,
@@ -45,6 +46,9 @@ def policy(asked: PolicyIn) -> Policy:
         max_position_equity_ratio=asked.max_position_equity_ratio,
         allow_hedging=asked.allow_hedging,
         quote_max_age_ms=QuoteMaxAge(trade=ages.trade, mark=ages.mark, liquidate=ages.liquidate),
+        max_daily_loss=None if daily is None else MaxDailyLoss(**dict(daily)),
+        trailing_drawdown=None if trailing is None else TrailingDrawdown(**dict(trailing)),
+        profit_target=None if target is None else ProfitTarget(**dict(target)),
     )
     wrong = [Fault(f"/policy/{field}", "out_of_range", f"must be {must_be}") for field, must_be in faults(made)]
     if wrong:

@@ -17,6 +17,7 @@ from engine.policy import Policy, QuoteMaxAge
 from engine.quotes import Quote, fault, is_fresh
 from engine.quotes import age_ms as age_of
 from engine.rejections import Failure
+from engine.rule_views import RulesView, rules_view
 from engine.views import (
     AccountView,
     ActionResult,
@@ -88,6 +89,7 @@ class AgedSnapshot(View, frozen=True, kw_only=True):
     positions: tuple[AgedPosition, ...]
     counters: Counters
     valuation: Literal["full", "stale"]
+    rules: RulesView
 
 
 class AgedDecisionContext(View, frozen=True, kw_only=True):
@@ -99,6 +101,7 @@ class AgedDecisionContext(View, frozen=True, kw_only=True):
     policy: Policy
     symbols: tuple[SymbolContext, ...]
     liquidation_distance: LiquidationDistance
+    rules: RulesView
     actions: tuple[DecisionAction, ...]
 
 
@@ -144,7 +147,8 @@ class VersionView(View, frozen=True, kw_only=True):
 def aged_snapshot(account: Account, now: datetime) -> AgedSnapshot:
     snapshot = snapshot_view(account)
     aged = tuple(_aged(position, now) for position in snapshot.positions)
-    return AgedSnapshot(**{**msgspec.structs.asdict(snapshot), "positions": aged})
+    fields = {**msgspec.structs.asdict(snapshot), "positions": aged}
+    return AgedSnapshot(**fields, rules=rules_view(account, now))
 
 
 def _aged(position: PositionView, now: datetime) -> AgedPosition:

@@ -13,7 +13,16 @@ from pydantic_core import PydanticCustomError
 from engine.account import Status
 from engine.commands import CreateAccount, Mode, Settle
 from engine.events import EVENT_TYPES
-from engine.policy import ALLOWED_ASSETS_MAX, Policy, Side, SlippageModel
+from engine.policy import (
+    ALLOWED_ASSETS_MAX,
+    AnchorOf,
+    LossBasis,
+    MaxDailyLoss,
+    Policy,
+    Side,
+    SlippageModel,
+    TrailingMode,
+)
 from gateway.fields import (
     ClientId,
     Confidence,
@@ -43,6 +52,7 @@ _Rule = tuple[str, str, str]
 
 
 _POLICY: Final = Policy()
+_DAILY: Final = MaxDailyLoss()
 _OPENING: Final = CreateAccount(owner_id="", clone_id="")
 
 
@@ -52,6 +62,48 @@ class QuoteMaxAgeIn(Wire):
     trade: Count = _POLICY.quote_max_age_ms.trade
     mark: Count = _POLICY.quote_max_age_ms.mark
     liquidate: Count = _POLICY.quote_max_age_ms.liquidate
+
+
+class PropRuleIn(Wire):
+    """What every prop rule has: a size, as a fraction or as an amount."""
+
+    fraction: PositiveMoney | None = None
+    """Of the rule's basis; not with `amount`."""
+    amount: PositiveMoney | None = None
+    """In account currency; not with `fraction`."""
+
+    @model_validator(mode="after")
+    def _one_size(self) -> Self:
+        if self.fraction is None and self.amount is None:
+            raise faults_at("rule", ("fraction", "required", "exactly one of fraction, amount is required"))
+        if self.fraction is not None and self.amount is not None:
+            raise faults_at("rule", ("amount", "not_allowed", "exactly one of fraction, amount is taken"))
+        return self
+
+
+class MaxDailyLossIn(PropRuleIn):
+    """How far below the UTC day's anchor equity may fall."""
+
+    basis: LossBasis = _DAILY.basis
+    """Of `fraction`: the starting balance, or the day's anchor."""
+    of: AnchorOf = _DAILY.of
+    """The anchor: the balance or the equity the day began with; on the first day the starting balance."""
+
+
+class TrailingDrawdownIn(PropRuleIn):
+    """How far below its peak equity may fall; `fraction` is of the starting balance."""
+
+    mode: TrailingMode
+    """The peak: of equity at marks and fills, or of the balances that days ended with."""
+    locks_at_start: bool = False
+    """The floor rises to the starting balance and no further."""
+
+
+class ProfitTargetIn(PropRuleIn):
+    """What completes the account: equity above the starting balance by the amount, or by that fraction of it."""
+
+    min_trading_days: Count = 0
+    """UTC days on which a position was opened."""
 
 
 class PolicyIn(Wire):
@@ -71,6 +123,14 @@ class PolicyIn(Wire):
     """Null: the maximum leverage."""
     allow_hedging: bool = _POLICY.allow_hedging
     quote_max_age_ms: QuoteMaxAgeIn = Field(default_factory=QuoteMaxAgeIn)
+    max_daily_loss: MaxDailyLossIn | None = Field(default=None, examples=[{"fraction": "0.05", "basis": "day_start"}])
+    """Null: no such rule."""
+    trailing_drawdown: TrailingDrawdownIn | None = Field(
+        default=None, examples=[{"fraction": "0.1", "mode": "end_of_day"}]
+    )
+    """Null: no such rule."""
+    profit_target: ProfitTargetIn | None = Field(default=None, examples=[{"fraction": "0.1", "minTradingDays": 4}])
+    """Null: no such rule."""
 
 
 class CreateAccountIn(Wire):

@@ -25,15 +25,17 @@ async def context(call: Call[ReadQuery, None]) -> Answer:
     account = await call.account(call.query)
     now = call.parts.clock()
     seen = decision_context(account, await call.parts.client.quotes(), now)
+    shown = aged_snapshot(account, now)
     recent = await call.parts.queries.last_actions(account.id, limit=ACTIONS_IN_CONTEXT)
     return Answer(
         body=AgedDecisionContext(
             account_id=account.id,
             account_seq=account.seq,
-            snapshot=aged_snapshot(account, now),
+            snapshot=shown,
             policy=seen.policy,
             symbols=seen.symbols,
             liquidation_distance=seen.liquidation_distance,
+            rules=shown.rules,
             actions=tuple(record(account.id, receipt) for receipt in recent),
         )
     )

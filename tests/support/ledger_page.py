@@ -54,6 +54,7 @@ from engine.events import (
     PositionOpened,
     PositionReduced,
     RecordedEvent,
+    RuleWarning,
 )
 from engine.money import round8
 from engine.policy import LONG, SHORT, Policy, QuoteMaxAge, Side
@@ -298,6 +299,7 @@ position_reduced = _expecting(PositionReduced)
 position_closed = _expecting(PositionClosed)
 mark_to_market = _expecting(MarkedToMarket)
 mark_to_market_failed = _expecting(MarkToMarketFailed)
+rule_warning = _expecting(RuleWarning)
 liquidation_triggered = _expecting(LiquidationTriggered)
 
 

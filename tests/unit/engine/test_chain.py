@@ -187,6 +187,7 @@ def test_every_event_type_is_known_by_its_stored_name():
         "position_closed",
         "mark_to_market",
         "mark_to_market_failed",
+        "rule_warning",
         "liquidation_triggered",
         "fill_voided",
         "account_recomputed",

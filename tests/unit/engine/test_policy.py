@@ -26,6 +26,9 @@ def test_the_defaults_are_those_of_an_audition():
         "maxPositionEquityRatio": None,
         "allowHedging": True,
         "quoteMaxAgeMs": {"trade": 60_000, "mark": 120_000, "liquidate": 60_000},
+        "maxDailyLoss": None,
+        "trailingDrawdown": None,
+        "profitTarget": None,
     }
     assert list(faults(Policy())) == []
     assert Policy().position_equity_ratio == 5

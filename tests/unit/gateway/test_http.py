@@ -209,7 +209,7 @@ async def test_a_snapshot_and_a_context_show_ages(door: FakeDoor):
     account_id = await door.opened()
     await door.post(f"{ACCOUNTS}/{account_id}/decision-actions", {"decisionRunId": "r", "actions": [OPEN]})
     snapshot = (await door.get(f"{ACCOUNTS}/{account_id}/snapshot")).json
-    assert list(snapshot) == ["account", "accountSeq", "balance", "positions", "counters", "valuation"]
+    assert list(snapshot) == ["account", "accountSeq", "balance", "positions", "counters", "valuation", "rules"]
     assert 0 <= snapshot["positions"][0]["markAgeMs"] < 60_000
     context = (await door.get(f"{ACCOUNTS}/{account_id}/decision-context")).json
     assert context["symbols"][0]["symbol"] == "BTC-USD"

@@ -233,6 +233,26 @@ def test_plain_ids_are_taken(value: str):
         ({"policy": {"slippageModel": "x"}}, {"/policy/slippageModel": "not_allowed"}),
         ({"policy": {"quoteMaxAgeMs": {"trade": "1"}}}, {"/policy/quoteMaxAgeMs/trade": "wrong_type"}),
         ({"policy": {"quoteMaxAgeMs": {"other": 1}}}, {"/policy/quoteMaxAgeMs/other": "unknown_field"}),
+        ({"policy": {"maxDailyLoss": "0.05"}}, {"/policy/maxDailyLoss": "wrong_type"}),
+        ({"policy": {"maxDailyLoss": {}}}, {"/policy/maxDailyLoss/fraction": "required"}),
+        (
+            {"policy": {"max_daily_loss": {"fraction": "0.05", "amount": 5}}},
+            {"/policy/max_daily_loss/amount": "not_allowed"},
+        ),
+        ({"policy": {"maxDailyLoss": {"fraction": 0.05}}}, {"/policy/maxDailyLoss/fraction": "decimal_must_be_string"}),
+        ({"policy": {"maxDailyLoss": {"amount": "-1"}}}, {"/policy/maxDailyLoss/amount": "out_of_range"}),
+        ({"policy": {"maxDailyLoss": {"amount": 1, "basis": "x"}}}, {"/policy/maxDailyLoss/basis": "not_allowed"}),
+        ({"policy": {"maxDailyLoss": {"amount": 1, "of": None}}}, {"/policy/maxDailyLoss/of": "not_allowed"}),
+        ({"policy": {"trailingDrawdown": {"amount": 1}}}, {"/policy/trailingDrawdown/mode": "required"}),
+        (
+            {"policy": {"trailingDrawdown": {"amount": 1, "mode": "end_of_day", "locksAtStart": 1}}},
+            {"/policy/trailingDrawdown/locksAtStart": "wrong_type"},
+        ),
+        (
+            {"policy": {"profitTarget": {"fraction": "0", "minTradingDays": -1}}},
+            {"/policy/profitTarget/fraction": "out_of_range", "/policy/profitTarget/minTradingDays": "out_of_range"},
+        ),
+        ({"policy": {"profitTarget": {"amount": 1, "day": 1}}}, {"/policy/profitTarget/day": "unknown_field"}),
         ({"status": "active"}, {"/status": "unknown_field"}),
         ({"<b>\u001b": 1}, {"": "unknown_field"}),
         ({"policy": {"' or 1=1": 1}}, {"/policy": "unknown_field"}),
@@ -254,6 +274,10 @@ def test_bad_accounts(fields: dict[str, Any], expected: dict[str, str]):
         ({"maxDrawdown": "1.1"}, "/policy/maxDrawdown"),
         ({"maxPositionEquityRatio": "0"}, "/policy/maxPositionEquityRatio"),
         ({"quoteMaxAgeMs": {"mark": 0}}, "/policy/quoteMaxAgeMs/mark"),
+        ({"maxDailyLoss": {"fraction": "1.00000001"}}, "/policy/maxDailyLoss/fraction"),
+        ({"trailingDrawdown": {"fraction": 2, "mode": "end_of_day"}}, "/policy/trailingDrawdown/fraction"),
+        ({"profitTarget": {"fraction": 1_001}}, "/policy/profitTarget/fraction"),
+        ({"profitTarget": {"amount": 1, "minTradingDays": 10_001}}, "/policy/profitTarget/minTradingDays"),
     ],
 )
 def test_a_policy_out_of_range_is_pointed_at(policy: dict[str, Any], pointer: str):
