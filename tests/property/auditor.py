@@ -5,12 +5,12 @@ takes only the structs it reads (commands, policy, quotes), never a number that 
 """
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from fractions import Fraction
 from math import floor
 
 from engine.commands import Action, CreateAccount
-from engine.policy import Policy, Side
+from engine.policy import MaxDailyLoss, Policy, ProfitTarget, Side, TrailingDrawdown
 from engine.quotes import Quote
 
 Market = dict[str, Quote]
@@ -138,10 +138,26 @@ class Limits:
         return Fraction(passes, GRID) if passes else None
 
 
-class Auditor:
-    """The books of one account, kept by hand."""
+@dataclass
+class Limit:
+    """A floor as the auditor would have hung it."""
 
-    def __init__(self, opening: CreateAccount) -> None:
+    rule: str
+    anchor: Fraction
+    floor: Fraction
+
+    def warns(self, equity: Fraction) -> bool:
+        return equity <= self.anchor - (self.anchor - self.floor) * 4 / 5
+
+
+class Auditor:
+    """The books of one account, kept by hand.
+
+    The days are kept as a diary: what the account stood at after the last thing that happened on a date. What a rule
+    hangs from is looked up in it, so that no turn of a day has to be noticed.
+    """
+
+    def __init__(self, opening: CreateAccount, at: datetime) -> None:
         self.policy = opening.policy
         self.starting = Fraction(opening.starting_balance)
         self.status = "pending"
@@ -150,6 +166,56 @@ class Auditor:
         self.watermark = self.starting
         self.holdings: dict[tuple[str, Side], Holding] = {}
         self.stale: list[tuple[str, str]] = []
+        self.at = at
+        self.diary: dict[date, tuple[Fraction, Fraction]] = {at.date(): (self.starting, self.starting)}
+        self.traded_on: set[date] = set()
+        self.warned: set[tuple[date, str]] = set()
+        self.reason: str | None = None
+
+    # ------------------------------------------------------------ days and rules
+
+    def day(self, now: datetime) -> date:
+        """No event is dated before the one it follows."""
+        return max(self.at, now).date()
+
+    def _write(self, now: datetime) -> None:
+        self.at = max(self.at, now)
+        self.diary[self.at.date()] = (self.cash, self.equity)
+
+    def began_with(self, day: date) -> tuple[Fraction, Fraction]:
+        """Balance and equity that the latest day before had ended with."""
+        before = [each for each in self.diary if each < day]
+        return self.diary[max(before)] if before else (self.starting, self.starting)
+
+    def limits(self, day: date) -> list[Limit]:
+        """Floors of the prop rules, on the grid as all that is compared with equity."""
+        found, policy = [], self.policy
+        if policy.max_daily_loss is not None:
+            daily = policy.max_daily_loss
+            balance, equity = self.began_with(day)
+            anchor = balance if daily.of == "balance" else equity
+            basis = self.starting if daily.basis == "initial" else anchor
+            found.append(Limit("max_daily_loss", anchor, below(anchor - self._size(daily, basis))))
+        if policy.trailing_drawdown is not None:
+            trailing = policy.trailing_drawdown
+            closes = [balance for each, (balance, _) in self.diary.items() if each < day]
+            peak = self.watermark if trailing.mode == "intraday_equity" else max([self.starting, *closes])
+            floor = below(peak - self._size(trailing, self.starting))
+            found.append(
+                Limit("trailing_drawdown", peak, min(floor, self.starting) if trailing.locks_at_start else floor)
+            )
+        return found
+
+    def goal(self) -> Fraction | None:
+        target = self.policy.profit_target
+        return None if target is None else self.starting + self._size(target, self.starting)
+
+    @staticmethod
+    def _size(rule: MaxDailyLoss | TrailingDrawdown | ProfitTarget, basis: Fraction) -> Fraction:
+        if rule.amount is not None:
+            return Fraction(rule.amount)
+        assert rule.fraction is not None
+        return Fraction(rule.fraction) * max(basis, Fraction(0))
 
     # ------------------------------------------------------------ figures
 
@@ -226,7 +292,10 @@ class Auditor:
         """Judge, and book what passes."""
         verdict = self.judge(action, market, now)
         if verdict.traded is not None:
+            if action.action == "open" and (action.symbol, action.side) not in self.holdings:
+                self.traded_on.add(self.day(now))
             self._book(verdict.traded, market, opening=action.action == "open")
+        self._write(now)
         return verdict
 
     def price(self, quote: Quote, side: Side, *, buys: bool) -> Fraction:
@@ -360,25 +429,54 @@ class Auditor:
         if self.status not in ("active", "paused"):
             return "refused", [], []
         if not self.holdings:
-            return "flat", [], []
+            return self._judged("flat", [], market, now)
         missing = self.unusable(market, now, self.policy.quote_max_age_ms.mark)
         if missing:
             told = missing != self.stale
             self.stale = missing
+            if told:
+                self._write(now)
             return "failed", ["mark_to_market_failed"] if told else [], []
         for (symbol, _), holding in self.holdings.items():
             holding.worth = nearest(holding.quantity * Fraction(market[symbol].mid))
         self.stale = []
         self.watermark = max(self.watermark, self.equity)
-        if self.equity > self.starting * (1 - Fraction(self.policy.max_drawdown)):
-            return "marked", ["mark_to_market"], []
-        if self.unusable(market, now, self.policy.quote_max_age_ms.liquidate):
-            return "marked", ["mark_to_market"], []
-        closed = self.close_all(market)
-        self.status = "liquidated"
+        return self._judged("marked", ["mark_to_market"], market, now)
+
+    def _judged(
+        self, outcome: str, types: list[str], market: Market, now: datetime
+    ) -> tuple[str, list[str], list[Traded]]:
+        """What comes after the valuation that `types` tells of."""
+        day, equity, goal = self.day(now), self.equity, self.goal()
+        broken = [limit for limit in self.limits(day) if equity <= limit.floor]
+        most = self.starting * (1 - Fraction(self.policy.max_drawdown))
+        if self.holdings and equity <= most:
+            broken.insert(0, Limit("max_drawdown", self.starting, below(most)))
+        days, target = len(self.traded_on), self.policy.profit_target
+        reached = goal is not None and target is not None and equity >= goal and days >= target.min_trading_days
+        may_end = not self.unusable(market, now, self.policy.quote_max_age_ms.liquidate)
         each = ["order_validated", "fill_booked", "position_closed"]
-        types = ["mark_to_market", "liquidation_triggered", *(each * len(closed)), "account_liquidated"]
-        return "liquidated", types, closed
+        if broken and may_end:
+            highest = max(limit.floor for limit in broken)
+            self.reason = next(limit.rule for limit in broken if limit.floor == highest)
+            closed = self.close_all(market)
+            self.status = "liquidated"
+            self._write(now)
+            types = [*types, "liquidation_triggered", *(each * len(closed)), "account_liquidated"]
+            return "liquidated", types, closed
+        if reached and not broken and may_end:
+            self.reason = "profit_target"
+            closed = self.close_all(market)
+            self.status = "completed"
+            self._write(now)
+            return "marked", [*types, *(each * len(closed)), "account_completed"], closed
+        for limit in self.limits(day):
+            if limit.warns(equity) and (day, limit.rule) not in self.warned:
+                self.warned.add((day, limit.rule))
+                types = [*types, "rule_warning"]
+        if types:
+            self._write(now)
+        return outcome, types, []
 
     def close_all(self, market: Market) -> list[Traded]:
         closed = []
@@ -399,5 +497,7 @@ class Auditor:
             if missing:
                 return missing[0][1]
             self.close_all(market)
-        self.status = target
+        if self.status != target:
+            self.status = target
+            self._write(now)
         return None

@@ -28,9 +28,10 @@ from engine.commands import (
 from engine.decide import Context
 from engine.events import EVENT_TYPES, Event, RecordedEvent
 from engine.money import round8
-from engine.policy import LONG, SHORT, Policy, QuoteMaxAge, Side, faults
+from engine.policy import LONG, SHORT, MaxDailyLoss, Policy, ProfitTarget, QuoteMaxAge, Side, TrailingDrawdown, faults
 from engine.quotes import Quote
 from engine.rejections import Refusal
+from engine.rule_views import rules_view
 from engine.views import ActionKey, ActionResult, PlacedEvent
 from tests.property.auditor import Auditor, Traded, Verdict, sound, timely
 
@@ -69,8 +70,29 @@ def mostly(usual: Any, rare: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.sampled_from([True, True, True, False]).flatmap(lambda plain: st.just(usual) if plain else rare)
 
 
+SHARES = one_of_these("0.01", "0.05", "0.1", "0.1", 1) | decimals("0.00000001", "1")
+AMOUNTS = one_of_these("0.00000001", 100, 2_000, 5_000, 10**6) | decimals("0.00000001", "20000")
+ALLOWANCES = st.tuples(SHARES, st.none()) | st.tuples(st.none(), AMOUNTS)
+"""(fraction, amount): one of the two."""
+
+
+def ruled(rule: type[Any], **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """No such rule half of the time."""
+    made = st.builds(
+        lambda size, more: rule(fraction=size[0], amount=size[1], **more), ALLOWANCES, st.fixed_dictionaries(fields)
+    )
+    return st.none() | made
+
+
 POLICIES = st.builds(
     Policy,
+    max_daily_loss=ruled(
+        MaxDailyLoss, basis=st.sampled_from(["initial", "day_start"]), of=st.sampled_from(["balance", "equity"])
+    ),
+    trailing_drawdown=ruled(
+        TrailingDrawdown, mode=st.sampled_from(["intraday_equity", "end_of_day"]), locks_at_start=st.booleans()
+    ),
+    profit_target=ruled(ProfitTarget, min_trading_days=st.sampled_from([0, 1, 2, 3])),
     max_leverage=mostly(scaled(5), one_of_these(1, "1.5", 20, 1000) | decimals("1", "30")),
     max_notional=mostly(
         scaled(50_000), one_of_these("0.00000001", 10, 1_000, 10**9) | decimals("0.00000001", "100000")
@@ -102,7 +124,10 @@ FACTORS = st.sampled_from(
 SPREADS = st.sampled_from(["0", "0", "0.00000001", "0.0001", "0.01", "0.3"])
 QUOTE_KINDS = st.sampled_from(["good"] * 8 + ["none", "zero", "negative", "crossed", "nan", "infinite", "no_mid"])
 AGES_MS = st.sampled_from([0] * 8 + [1, 500, 700, 999, 1_000, 1_001, 60_000, 60_001, 120_000, 120_001, -5_000, -5_001])
-PAUSES_MS = st.sampled_from([0, 1, 499, 1_000, 5_000, 59_000, 60_000, 61_000, -1, -1_000, -3_600_000, 3_600_000])
+DAYS_MS = (43_199_999, 43_200_000, 86_400_000, 5 * 86_400_000)
+PAUSES_MS = st.sampled_from(
+    [0, 1, 499, 1_000, 5_000, 59_000, 60_000, 61_000, -1, -1_000, -3_600_000, 3_600_000, *DAYS_MS]
+)
 SIZES = st.sampled_from(
     [*["part"] * 6, "dust", "unit", "limit", "over_limit", "wish", "odd", "huge", "notional", "notional", "nothing"]
 )
@@ -141,7 +166,7 @@ class AccountMachine(RuleBasedStateMachine):
             symbol: Quote(symbol, price, price, price, "feed", BEGIN) for symbol, price in self.bases.items()
         }
         self.book, first = AccountBook.open(opening, account_id=ACCOUNT_ID, now=BEGIN, request_id="create")
-        self.auditor = Auditor(opening)
+        self.auditor = Auditor(opening, BEGIN)
         self.shadow, placed = replayed([(first, decoded(first))], receipts_in_memory_max=10_000)
         self.placed: list[PlacedEvent] = placed
         self.orders: list[Any] = []
@@ -434,6 +459,14 @@ class AccountMachine(RuleBasedStateMachine):
             assert len(self.fills) - told == len(before.positions)
             assert self.book.account.positions == {}
 
+    @precondition(lambda self: self.auditor.policy.has_rules)
+    @rule(pause_ms=st.sampled_from(DAYS_MS), factor=st.sampled_from(["1", "1.001", "0.999", "0.98", "1.02"]))
+    def a_night_passes(self, pause_ms: int, factor: str) -> None:
+        """The next mark is of another day."""
+        self.waits(pause_ms)
+        self.refreshes(factor)
+        self.marks()
+
     @rule(factor=FACTORS, side_factor=FACTORS)
     def the_market_moves(self, factor: str, side_factor: str) -> None:
         """Every quote is fresh, at other prices, and the account is marked at them."""
@@ -441,7 +474,7 @@ class AccountMachine(RuleBasedStateMachine):
         self.quotes(SYMBOLS[0], "good", side_factor, "0", 0)
         self.marks()
 
-    @precondition(lambda self: self.book.account.positions)
+    @precondition(lambda self: self.book.account.positions or self.auditor.policy.has_rules)
     @rule()
     def marks(self) -> None:
         before, told = self.book.account, len(self.fills)
@@ -459,6 +492,7 @@ class AccountMachine(RuleBasedStateMachine):
         self._settles(answer)
         for fill, traded in zip(self.fills[told:], closed, strict=True):
             self._same_fill(fill, traded)
+        assert self.book.account.end_reason == self.auditor.reason
 
     # ------------------------------------------------------------ what holds after every step
 
@@ -515,6 +549,22 @@ class AccountMachine(RuleBasedStateMachine):
             assert Fraction(position.entry_notional) == holding.cost
             assert Fraction(position.leverage) == holding.leverage
             assert Fraction(position.mark_notional) == holding.worth
+
+    @invariant()
+    def the_rules_stand_as_audited(self) -> None:
+        auditor, shown = self.auditor, rules_view(self.book.account, self.now)
+        if not auditor.policy.has_rules:
+            assert (shown.day, shown.floors, shown.goal) == (None, (), None)
+            return
+        day = auditor.day(auditor.at if auditor.is_over else self.now)
+        assert shown.day == day
+        floors = [(each.rule, Fraction(each.anchor), Fraction(each.floor), each.warned) for each in shown.floors]
+        assert floors == [
+            (each.rule, each.anchor, each.floor, (day, each.rule) in auditor.warned) for each in auditor.limits(day)
+        ]
+        assert (None if shown.goal is None else shown.goal.trading_days) == (
+            None if auditor.goal() is None else len(auditor.traded_on)
+        )
 
     @invariant()
     def replay_is_the_live_state(self) -> None:
