@@ -139,7 +139,7 @@ def _day(account: Account, event: Event, at: datetime) -> Day | None:
             return today.traded()
         case RuleWarning():
             return today.warning(event.rule)
-        case FillVoided():
+        case FillVoided() if event.day is not None:
             return event.day
     return today
 
