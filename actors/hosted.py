@@ -11,8 +11,8 @@ from contextlib import contextmanager
 
 from engine.book import AccountBook, Entry
 from engine.events import RecordedEvent
-from engine.views import Changes
-from persistence.store import Append, StoredSnapshot, append_of
+from engine.views import Amendment, Changes, PositionRow
+from persistence.store import Append, AuditEntry, StoredSnapshot, append_of
 
 
 class Hosted:
@@ -27,7 +27,7 @@ class Hosted:
         self.poisoned = False
         self.in_hand = 0
         self._snapshot_seq = 0
-        self._pending: deque[Entry] = deque()
+        self._pending: deque[tuple[Entry, AuditEntry | None]] = deque()
         self._waiters: list[tuple[int, asyncio.Future[bool]]] = []
 
     @property
@@ -56,18 +56,20 @@ class Hosted:
         finally:
             self.in_hand -= 1
 
-    def enqueue(self, entry: Entry) -> None:
-        """Put a decision behind those that wait."""
-        self._pending.append(entry)
+    def enqueue(self, entry: Entry, audit: AuditEntry | None = None) -> None:
+        """Put a decision, and what the audit log is to say of it, behind those that wait."""
+        self._pending.append((entry, audit))
 
     def detach(self, *, events_max: int, bytes_max: int) -> Append:
         """The oldest decisions that wait, as one append. A decision is never cut: the last one may pass the limits."""
         taken: list[Entry] = []
+        audited: list[AuditEntry] = []
         events: list[RecordedEvent] = []
         size = 0
         while self._pending and len(events) < events_max and size < bytes_max:
-            entry = self._pending.popleft()
+            entry, audit = self._pending.popleft()
             taken.append(entry)
+            audited += [] if audit is None else [audit]
             events += entry.recorded
             size += payload_bytes(entry.recorded)
         return append_of(
@@ -76,6 +78,7 @@ class Hosted:
             expected_seq=events[0].seq - 1,
             events=events,
             changes=_together(taken),
+            audit=audited,
         )
 
     def snapshot(self) -> StoredSnapshot:
@@ -122,10 +125,16 @@ def payload_bytes(events: Iterable[RecordedEvent]) -> int:
 def _together(entries: Sequence[Entry]) -> Changes:
     """The rows of several decisions: of a position only as it is after the last of them."""
     changes = [entry.changes for entry in entries]
-    positions = {row.opened_seq: row for each in changes for row in each.positions}
+    amendment, positions = Amendment(), dict[int, PositionRow]()
+    for each in changes:
+        amendment = amendment.then(each.amendment)
+        for opened_seq in each.amendment.gone:
+            positions.pop(opened_seq, None)
+        positions |= {row.opened_seq: row for row in each.positions}
     return Changes(
         tuple(row for each in changes for row in each.orders),
         tuple(row for each in changes for row in each.fills),
         tuple(positions.values()),
         tuple(receipt for each in changes for receipt in each.receipts),
+        amendment,
     )

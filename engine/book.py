@@ -10,11 +10,11 @@ from typing import Self
 
 import msgspec
 
-from engine import canonical, views
+from engine import canonical, corrections, views
 from engine.account import Account
-from engine.commands import Action, Command, CreateAccount, TakeAction, differing
+from engine.commands import Action, Command, Correction, CreateAccount, TakeAction, differing
 from engine.decide import Context, Decision, decide
-from engine.events import AccountCreated, Event, RecordedEvent
+from engine.events import AccountCreated, AccountRecomputed, Event, RecordedEvent
 from engine.evolve import begin, evolve
 from engine.invariants import InvariantBroken, invariant
 from engine.receipts import Receipts
@@ -131,8 +131,32 @@ class AccountBook:
         decision = decide(self.account, command, context)
         if decision.refusal is not None:
             return decision.refusal
-        recorded, placed = self._apply(decision, request_id)
-        return Entry(self.account, tuple(recorded), views.changes(self.account, placed), decision)
+        return self._entered(decision, request_id)
+
+    def correct(
+        self,
+        command: Correction,
+        ledger: Iterable[tuple[RecordedEvent, Event]],
+        now: datetime,
+        *,
+        request_id: str,
+    ) -> Entry | Refusal:
+        """Take a fill out. `ledger` is the whole one; raises `InvariantBroken` where it does not lead to this book."""
+        head, placed = canonical.GENESIS, list[PlacedEvent]()
+        for recorded, event in ledger:
+            head = verified(head, recorded)
+            placed.append(PlacedEvent(recorded.seq, recorded.occurred_at, event))
+        invariant(head == self.head, f"ledger of {self.account.id} does not lead to the account at {self.account.seq}")
+        decision = corrections.void(self.account, command, placed, now)
+        if decision.refusal is not None:
+            return decision.refusal
+        return self._entered(decision, request_id)
+
+    def recomputed(self, reason: str, drift: tuple[str, ...], now: datetime, *, request_id: str) -> Entry:
+        """Note that the ledger was replayed and compared, and what had drifted from it."""
+        event = AccountRecomputed(reason=reason, drift=drift)
+        account = evolve(self.account, event, max(now, self.account.last_at))
+        return self._entered(Decision((event,), account), request_id)
 
     def fork(self) -> "AccountBook":
         """A copy whose changes stay its own: a dry run is the real thing on a fork, thrown away."""
@@ -158,6 +182,10 @@ class AccountBook:
             for key, action in zip(batch.keys, batch.actions, strict=True)
             if key in known and known[key].action != action
         )
+
+    def _entered(self, decision: Decision, request_id: str) -> Entry:
+        recorded, placed = self._apply(decision, request_id)
+        return Entry(self.account, tuple(recorded), views.changes(self.account, placed), decision)
 
     def _apply(self, decision: Decision, request_id: str) -> tuple[list[RecordedEvent], list[PlacedEvent]]:
         seq, at = self.account.seq, decision.account.last_at

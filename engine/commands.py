@@ -100,5 +100,22 @@ class MarkToMarket(msgspec.Struct, frozen=True, tag="mark_to_market"):
     pass_id: str
 
 
+class VoidFill(msgspec.Struct, frozen=True, tag="void_fill"):
+    """Take one fill out; with `cascade` also every later fill that is not possible without it."""
+
+    fill_id: str
+    reason: str
+    cascade: bool = False
+
+
+class VoidOrder(msgspec.Struct, frozen=True, tag="void_order"):
+    """Take the fill of one order out, as `VoidFill` does."""
+
+    order_id: str
+    reason: str
+    cascade: bool = False
+
+
+Correction = VoidFill | VoidOrder
 Lifecycle = StartAccount | PauseAccount | LockAccount | ResumeAccount | CompleteAccount | LiquidateAccount
 Command = TakeAction | Lifecycle | MarkToMarket

@@ -313,9 +313,14 @@ def _end(draft: _Draft, command: CompleteAccount | LiquidateAccount) -> Decision
     return draft.done()
 
 
+def account_terminal(account: Account) -> Refusal:
+    """Nothing can be asked of an account that has ended."""
+    return Refusal("account_terminal", f"account is {account.status} for good", {"status": account.status})
+
+
 def _refused(account: Account, verb: Verb) -> Refusal:
     if account.is_terminal:
-        return Refusal("account_terminal", f"account is {account.status} for good", {"status": account.status})
+        return account_terminal(account)
     goal = _GOALS[verb]
     detail = f"cannot {verb} an account that is {account.status}"
     return Refusal("invalid_transition", detail, {"from": account.status, "to": goal})

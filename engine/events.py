@@ -199,15 +199,34 @@ class LiquidationTriggered(Event, frozen=True, kw_only=True):
     broken: Floor | None = None
 
 
+class RestatedFill(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """A fill that stays, with the cost and the gross realized PnL it has without the ones taken out."""
+
+    fill_id: str
+    cost: Decimal
+    realized_pnl: Decimal
+
+
 class FillVoided(Event, frozen=True, kw_only=True):
-    """Fills taken out; positions and balance restated from the fills that remain (DESIGN section 6)."""
+    """Fills taken out, and everything restated that follows from the fills that remain (DESIGN section 6).
+
+    `fill_ids` and `order_ids` are in ledger order: the fill that was asked for, and those that fell with it.
+    `positions` holds every open position; `closed` the closed episodes that are new or have other figures than before;
+    `gone` the `openedSeq` of episodes that are no more. Fills that are not in `restated_fills` keep their figures.
+    """
 
     TYPE = "fill_voided"
     LATER: ClassVar = ("day",)
-    fill_ids: tuple[str, ...]
     reason: str
+    asked_fill_id: str
+    fill_ids: tuple[str, ...]
+    order_ids: tuple[str, ...]
+    restated_fills: tuple[RestatedFill, ...]
     positions: tuple[Position, ...]
+    closed: tuple[Position, ...]
+    gone: tuple[int, ...]
     cash: Decimal
+    equity: Decimal
     realized_pnl: Decimal
     fees_paid: Decimal
     high_watermark: Decimal

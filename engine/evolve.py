@@ -60,7 +60,7 @@ def evolve(account: Account, event: Event, at: datetime) -> Account:
     changes = _changes(account, event, at)
     after = replace(account, seq=account.seq + 1, last_at=at, day=_day(account, event, at), **changes)
     check(after)
-    if isinstance(event, PositionChanged | MarkedToMarket):
+    if isinstance(event, PositionChanged | MarkedToMarket | FillVoided):
         invariant(after.cash == event.cash and after.equity == event.equity, f"{event.TYPE} restates another balance")
     return after
 
@@ -122,7 +122,7 @@ def _changes(account: Account, event: Event, at: datetime) -> dict[str, Any]:
                 "realized_pnl": event.realized_pnl,
                 "fees_paid": event.fees_paid,
                 "high_watermark": event.high_watermark,
-                "stale": account.stale if event.positions else (),
+                "stale": _still_stale(account, {position.symbol for position in event.positions}),
             }
         case RuleWarning() | LiquidationTriggered() | AccountRecomputed():
             return {}
@@ -142,6 +142,11 @@ def _day(account: Account, event: Event, at: datetime) -> Day | None:
         case FillVoided() if event.day is not None:
             return event.day
     return today
+
+
+def _still_stale(account: Account, held: set[str]) -> tuple[tuple[str, str], ...]:
+    """A quote that is not needed any more keeps no mark from being taken."""
+    return tuple(each for each in account.stale if each[0] in held)
 
 
 def _with(account: Account, position: Position) -> dict[PositionKey, Position]:

@@ -4,6 +4,7 @@ A no is a value. `Failure` is a gate's verdict on an action (an event, never an 
 command that an account's state does not allow (nothing is written).
 """
 
+from decimal import Decimal
 from enum import StrEnum
 
 import msgspec
@@ -38,6 +39,19 @@ class Failure(msgspec.Struct, frozen=True, rename="camel"):
     context: dict[str, str | int | None]
 
 
+class Orphan(msgspec.Struct, frozen=True, rename="camel"):
+    """A later fill that takes off more than would be there: `held` is what would be, both in units of the symbol."""
+
+    fill_id: str
+    order_id: str
+    symbol: str
+    side: str
+    intent: str
+    quantity: Decimal
+    held: Decimal
+    account_seq: int
+
+
 class Refusal(msgspec.Struct, frozen=True, rename="camel"):
     """A command refused without writing anything; `code` is stable, `context` names the figures."""
 
@@ -45,3 +59,4 @@ class Refusal(msgspec.Struct, frozen=True, rename="camel"):
     detail: str
     context: dict[str, str | int | None] = {}
     failures: tuple[Failure, ...] = ()
+    orphans: tuple[Orphan, ...] = ()

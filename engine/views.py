@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from engine import gates
 from engine.account import Account, Counters, Status
@@ -18,10 +19,12 @@ from engine.events import (
     ActionRejected,
     Event,
     FillBooked,
+    FillVoided,
     Intent,
     MarkedToMarket,
     OrderValidated,
     PositionChanged,
+    RestatedFill,
 )
 from engine.money import UNIT, per_cent
 from engine.policy import LONG, SHORT, Policy, Side
@@ -159,13 +162,30 @@ class PositionRow(View, frozen=True, kw_only=True):
     view: PositionView
 
 
+class Amendment(msgspec.Struct, frozen=True):
+    """What corrections do to rows that were written before: ids of orders and fills that are voided, fills with other
+    figures, and the `opened_seq` of position episodes that are no more (taken away before any row is put)."""
+
+    orders: tuple[str, ...] = ()
+    fills: tuple[str, ...] = ()
+    restated: tuple[RestatedFill, ...] = ()
+    gone: tuple[int, ...] = ()
+
+    def then(self, later: "Amendment") -> "Amendment":
+        """Both, one after the other; the later figures of a fill count."""
+        figures = {fill.fill_id: fill for fill in (*self.restated, *later.restated)}
+        gone = tuple(dict.fromkeys(self.gone + later.gone))
+        return Amendment(self.orders + later.orders, self.fills + later.fills, tuple(figures.values()), gone)
+
+
 class Changes(msgspec.Struct, frozen=True):
-    """What one run of events adds to the tables; of a position only its last state."""
+    """What one run of events does to the tables: new rows, of a position only its last state, and amended ones."""
 
     orders: tuple[OrderView, ...]
     fills: tuple[FillView, ...]
     positions: tuple[PositionRow, ...]
     receipts: tuple[Receipt, ...]
+    amendment: Amendment = Amendment()
 
 
 class PlacedEvent(msgspec.Struct, frozen=True):
@@ -249,30 +269,57 @@ def changes(account: Account, events: Iterable[PlacedEvent]) -> Changes:
     """Fold whole decisions into rows; `account` is what they left. An order, its fill and its position always come
     together; a mark revalues every position that is still open."""
     account_id = account.id
-    orders: list[OrderView] = []
-    fills: list[FillView] = []
+    orders: dict[str, OrderView] = {}
+    fills: dict[str, FillView] = {}
+    amendment = Amendment()
     positions: dict[int, PositionRow] = {}
     receipts: list[Receipt] = []
     asked: OrderValidated | None = None
+    booked: FillView | None = None
     for placed in events:
         match placed.event:
             case OrderValidated() as order:
                 asked = order
-                orders.append(_order(account_id, placed, order))
+                orders[order.order_id] = _order(account_id, placed, order)
             case FillBooked() as fill:
-                fills.append(_fill(account_id, placed, fill))
+                fills[fill.fill_id] = booked = _fill(account_id, placed, fill)
             case PositionChanged(position=position):
                 positions[position.opened_seq] = position_row(position)
-                if asked is not None and asked.action is not None:
-                    receipts.append(_executed(asked, orders[-1], fills[-1], positions[position.opened_seq], placed))
+                if asked is not None and asked.action is not None and booked is not None:
+                    order_view, row = orders[asked.order_id], positions[position.opened_seq]
+                    receipts.append(_executed(asked, order_view, booked, row, placed))
                 asked = None
             case ActionRejected() as rejected:
                 receipts.append(_rejected(rejected, placed))
             case MarkedToMarket():
                 positions |= {open_.opened_seq: position_row(open_) for open_ in account.positions.values()}
+            case FillVoided() as voided:
+                amendment = amendment.then(_amended(orders, fills, voided))
+                for opened_seq in voided.gone:
+                    positions.pop(opened_seq, None)
+                positions |= {each.opened_seq: position_row(each) for each in (*voided.closed, *voided.positions)}
             case _:
                 pass
-    return Changes(tuple(orders), tuple(fills), tuple(positions.values()), tuple(receipts))
+    return Changes(tuple(orders.values()), tuple(fills.values()), tuple(positions.values()), tuple(receipts), amendment)
+
+
+def _amended(orders: dict[str, OrderView], fills: dict[str, FillView], voided: FillVoided) -> Amendment:
+    """Correct the rows that are at hand, and name the others. Receipts stay as they were answered."""
+    for order_id in voided.order_ids:
+        if order_id in orders:
+            orders[order_id] = replace(orders[order_id], status="voided")
+    for fill_id in voided.fill_ids:
+        if fill_id in fills:
+            fills[fill_id] = replace(fills[fill_id], status="voided")
+    for restated in voided.restated_fills:
+        if restated.fill_id in fills:
+            fills[restated.fill_id] = replace(fills[restated.fill_id], realized_pnl=restated.realized_pnl)
+    return Amendment(
+        orders=tuple(each for each in voided.order_ids if each not in orders),
+        fills=tuple(each for each in voided.fill_ids if each not in fills),
+        restated=tuple(each for each in voided.restated_fills if each.fill_id not in fills),
+        gone=voided.gone,
+    )
 
 
 def _order(account_id: str, placed: PlacedEvent, order: OrderValidated) -> OrderView:

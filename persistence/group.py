@@ -49,21 +49,24 @@ async def insert_and_commit(
     connection: Connection, moving: Sequence[Append], few: Sequence[tuple[Columns, list[Row]]]
 ) -> None:
     """The rest and COMMIT, in one round trip: an error before COMMIT makes the server skip it."""
-    positions, states = rows.positions(moving), rows.states(moving)
-    voided_orders, voided_fills = rows.voided(moving)
+    audited = rows.audit(entry for append in moving for entry in append.audit)
+    # Rows that stand are amended once the new ones are in, and an episode goes before others take its place.
+    then = (
+        (statements.INSERT[rows.AUDIT.table], rows.AUDIT, audited),
+        (statements.VOID_ORDERS, rows.VOIDED, rows.voided_orders(moving)),
+        (statements.VOID_FILLS, rows.VOIDED, rows.voided_fills(moving)),
+        (statements.RESTATE_FILLS, rows.RESTATED, rows.restated(moving)),
+        (statements.DROP_POSITIONS, rows.GONE, rows.gone(moving)),
+        (statements.PUT_POSITIONS, rows.POSITIONS, rows.positions(moving)),
+        (statements.PUT_STATES, rows.STATES, rows.states(moving)),
+    )
     async with connection.pipeline():
         for shape, made in few:
             if made:
                 await connection.execute(statements.INSERT[shape.table], rows.array_texts(shape, made), prepare=True)
-        if positions:
-            values = rows.array_texts(rows.POSITIONS, positions)
-            await connection.execute(statements.PUT_POSITIONS, values, prepare=True)
-        if states:
-            await connection.execute(statements.PUT_STATES, rows.array_texts(rows.STATES, states), prepare=True)
-        if voided_orders:
-            await connection.execute(statements.VOID_ORDERS, (voided_orders,))
-        if voided_fills:
-            await connection.execute(statements.VOID_FILLS, (voided_fills,))
+        for statement, shape, made in then:
+            if made:
+                await connection.execute(statement, rows.array_texts(shape, made), prepare=True)
         done = await connection.execute("COMMIT")
     if done.statusmessage != "COMMIT":
         raise psycopg.InternalError(f"COMMIT was answered {done.statusmessage}")

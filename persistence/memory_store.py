@@ -11,10 +11,10 @@ from msgspec.structs import replace
 from engine.account import Status
 from engine.commands import CreateAccount
 from engine.events import RecordedEvent
-from engine.views import AccountView, ActionKey, BalanceView, FillView, OrderView, PositionRow, Receipt
+from engine.views import AccountView, ActionKey, Amendment, BalanceView, FillView, OrderView, PositionRow, Receipt
 from persistence import snapshots
 from persistence.snapshots import PackedSnapshot
-from persistence.store import Append, Created, DataRefused, Head, Store, StoredSnapshot, Verdict
+from persistence.store import Append, AuditEntry, Created, DataRefused, Head, Store, StoredSnapshot, Verdict
 
 HOSTED: Final[frozenset[Status]] = frozenset({"active", "paused", "locked"})
 
@@ -33,6 +33,7 @@ class MemoryStore(Store):
         self.fills: dict[str, FillView] = {}
         self.positions: dict[tuple[str, int], PositionRow] = {}
         self.actions: dict[tuple[str, ActionKey], Receipt] = {}
+        self.audit_log: list[AuditEntry] = []
         self.packed_snapshots: dict[tuple[str, int], PackedSnapshot] = {}
 
     async def create(self, opening: CreateAccount, first: Append) -> Created:
@@ -92,6 +93,9 @@ class MemoryStore(Store):
     async def receipts(self, account_id: str, keys: Sequence[ActionKey]) -> Mapping[ActionKey, Receipt]:
         return {key: self.actions[account_id, key] for key in keys if (account_id, key) in self.actions}
 
+    async def note(self, entry: AuditEntry) -> None:
+        self.audit_log.append(entry)
+
     async def hostable(self) -> Sequence[str]:
         exposed = {account_id for (account_id, _), row in self.positions.items() if row.view.status == "open"}
         hosted = [account for account in self.accounts.values() if account.status in HOSTED]
@@ -123,8 +127,20 @@ class MemoryStore(Store):
         self.events.update({(account_id, event.seq): event for event in append.events})
         self.orders.update({order.id: order for order in append.orders})
         self.fills.update({fill.id: fill for fill in append.fills})
+        self._amend(account_id, append.amendment)
         self.positions.update({(account_id, row.opened_seq): row for row in append.positions})
         self.actions.update({(account_id, receipt.key): receipt for receipt in append.receipts})
+        self.audit_log += append.audit
+
+    def _amend(self, account_id: str, amendment: Amendment) -> None:
+        for order_id in amendment.orders:
+            self.orders[order_id] = replace(self.orders[order_id], status="voided")
+        for fill_id in amendment.fills:
+            self.fills[fill_id] = replace(self.fills[fill_id], status="voided")
+        for fill in amendment.restated:
+            self.fills[fill.fill_id] = replace(self.fills[fill.fill_id], realized_pnl=fill.realized_pnl)
+        for opened_seq in amendment.gone:
+            self.positions.pop((account_id, opened_seq), None)
 
     def _newest_first(self, account_id: str) -> list[PackedSnapshot]:
         of_account = [row for row in self.packed_snapshots.values() if row.account_id == account_id]

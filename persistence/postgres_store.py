@@ -35,6 +35,7 @@ from persistence.pools import rows as queried
 from persistence.snapshots import PackedSnapshot
 from persistence.store import (
     Append,
+    AuditEntry,
     CommitAmbiguous,
     Created,
     DataRefused,
@@ -238,6 +239,14 @@ class PostgresStore(Store):
             receipt = codec.receipt(decision_run_id=run, action=action, result=result, seq=seq, decided_at=decided_at)
             found[receipt.key] = receipt
         return found
+
+    async def note(self, entry: AuditEntry) -> None:
+        try:
+            async with writing(self._pool) as connection:
+                values = rows.array_texts(rows.AUDIT, rows.audit([entry]))
+                await connection.execute(statements.INSERT[rows.AUDIT.table], values)
+        except (psycopg.DataError, psycopg.IntegrityError, UnicodeEncodeError) as error:
+            raise DataRefused(str(error)) from error
 
     async def hostable(self) -> Sequence[str]:
         return [account_id for (account_id,) in await queried(self._pool, tuple_row, statements.HOSTABLE)]

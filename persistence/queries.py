@@ -64,6 +64,20 @@ class LedgerRow(View, frozen=True, kw_only=True):
     hash: str
 
 
+class AuditRow(View, frozen=True, kw_only=True):
+    """One deed of an administrator; `before` and `after` are snapshots of the account."""
+
+    id: int
+    occurred_at: datetime
+    token_name: str
+    action: str
+    account_id: str
+    reason: str
+    request_id: str
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+
+
 class StoredAction(msgspec.Struct, frozen=True):
     """A judged action, and whose it was."""
 
@@ -117,9 +131,17 @@ _ACTION: Final = SQL("select {} from prop_decision_actions where prop_action_id 
 _LAST_ACTIONS: Final = SQL("""
 select {} from prop_decision_actions where account_id = %(account_id)s order by seq desc limit %(limit)s
 """).format(_ACTION_COLUMNS)
+_AUDIT: Final = """
+select id, occurred_at, token_name, action, account_id::text, reason, request_id, before, after
+from prop_admin_audit_log
+where account_id = %(account_id)s and id < %(after)s
+order by id desc
+limit %(limit)s
+"""
 _HEAD: Final = """
 select account_id::text, epoch, last_seq, head_hash from prop_account_balances where account_id = %(account_id)s
 """
+_NEWEST: Final = 2**63 - 1
 _EVERYTHING: Final = SQL("true")
 
 
@@ -203,6 +225,12 @@ class Queries:
             return []
         asked = {"account_id": id_, "limit": _bounded(limit)}
         return [stored.receipt for stored in await rows(self._pool, kwargs_row(_action), _LAST_ACTIONS, asked)]
+
+    async def audit_log(self, account_id: str, *, before: int | None = None, limit: int) -> Page[AuditRow, int]:
+        """Newest first; only rows older than the one whose id is `before`."""
+        asked = _of(account_id, _NEWEST if before is None else before, limit)
+        found = [] if asked is None else await rows(self._pool, class_row(AuditRow), _AUDIT, asked)
+        return _page(found, [row.id for row in found], limit)
 
     async def head(self, account_id: str) -> Head | None:
         """Where the account's durable ledger ends, and the epoch now in force."""

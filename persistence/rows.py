@@ -14,9 +14,9 @@ from typing import Final
 
 import msgspec
 
-from engine.canonical import canonical
-from engine.views import FillView, OrderView, PositionRow, Receipt
-from persistence.store import Append
+from engine.canonical import canonical, plain
+from engine.views import FillView, OrderView, PositionRow, Receipt, View
+from persistence.store import Append, AuditEntry
 
 Row = tuple[str | None, ...]
 
@@ -89,6 +89,14 @@ STATES: Final = _columns(
     "end_reason",
     "id uuid, status text, started_at timestamptz, ended_at timestamptz, end_reason text",
 )
+AUDIT: Final = _columns(
+    "prop_admin_audit_log",
+    "token_name reason request_id before after",
+    """token_name text, action text, account_id uuid, reason text, request_id text, before jsonb, after jsonb""",
+)
+VOIDED: Final = _columns("", "", "id uuid")
+RESTATED: Final = _columns("prop_fills", "", "id uuid, realized_pnl numeric")
+GONE: Final = _columns("prop_positions", "", "account_id uuid, opened_seq bigint")
 
 
 def heads(appends: Iterable[Append]) -> list[Row]:
@@ -137,20 +145,46 @@ def events(appends: Iterable[Append]) -> list[Row]:
 
 
 def orders(appends: Iterable[Append]) -> list[Row]:
-    return [_order(order) for append in appends for order in append.orders if order.status != "voided"]
+    return [_order(order) for append in appends for order in append.orders]
 
 
 def fills(appends: Iterable[Append]) -> list[Row]:
-    return [_fill(fill) for append in appends for fill in append.fills if fill.status != "voided"]
+    return [_fill(fill) for append in appends for fill in append.fills]
 
 
-def voided(appends: Iterable[Append]) -> tuple[list[str], list[str]]:
-    """Ids of orders and of fills that were booked before and are taken out now."""
-    kept = list(appends)
-    return (
-        [order.id for append in kept for order in append.orders if order.status == "voided"],
-        [fill.id for append in kept for fill in append.fills if fill.status == "voided"],
-    )
+def voided_orders(appends: Iterable[Append]) -> list[Row]:
+    """Orders that stand already and are taken out now."""
+    return [(order_id,) for append in appends for order_id in append.amendment.orders]
+
+
+def voided_fills(appends: Iterable[Append]) -> list[Row]:
+    """Fills that stand already and are taken out now."""
+    return [(fill_id,) for append in appends for fill_id in append.amendment.fills]
+
+
+def restated(appends: Iterable[Append]) -> list[Row]:
+    """Fills that stand already and have other figures now."""
+    return [(fill.fill_id, str(fill.realized_pnl)) for append in appends for fill in append.amendment.restated]
+
+
+def gone(appends: Iterable[Append]) -> list[Row]:
+    """Position episodes that are no more."""
+    return [(append.account_id, str(seq)) for append in appends for seq in append.amendment.gone]
+
+
+def audit(entries: Iterable[AuditEntry]) -> list[Row]:
+    return [
+        (
+            entry.token_name,
+            entry.action,
+            entry.account_id,
+            entry.reason,
+            entry.request_id,
+            _wire(entry.before),
+            _wire(entry.after),
+        )
+        for entry in entries
+    ]
 
 
 def actions(appends: Iterable[Append]) -> list[Row]:
@@ -174,6 +208,11 @@ def states(appends: Iterable[Append]) -> list[Row]:
         for append in appends
         if any(event.type.startswith("account_") for event in append.events)
     ]
+
+
+def _wire(view: View) -> str:
+    """As it is shown, for a reader of the table; nothing is hashed over it."""
+    return msgspec.json.encode(plain(view)).decode()
 
 
 def _order(order: OrderView) -> Row:

@@ -7,7 +7,20 @@ from typing import Final
 
 from psycopg.sql import SQL, Composable, Identifier
 
-from persistence.rows import ACTIONS, EVENTS, FILLS, HEADS, ORDERS, POSITIONS, STATES, Columns
+from persistence.rows import (
+    ACTIONS,
+    AUDIT,
+    EVENTS,
+    FILLS,
+    GONE,
+    HEADS,
+    ORDERS,
+    POSITIONS,
+    RESTATED,
+    STATES,
+    VOIDED,
+    Columns,
+)
 
 
 def _named(shape: Columns) -> Composable:
@@ -30,7 +43,7 @@ def _copy(shape: Columns) -> bytes:
 
 WRITTEN: Final = (EVENTS, ORDERS, FILLS, ACTIONS)
 """Tables that only grow."""
-INSERT: Final = {shape.table: _insert(shape) for shape in WRITTEN}
+INSERT: Final = {shape.table: _insert(shape) for shape in (*WRITTEN, AUDIT)}
 COPY: Final = {shape.table: _copy(shape) for shape in WRITTEN}
 
 LOCK_HEADS: Final = """
@@ -80,8 +93,22 @@ WHERE account.id = new.id AND account.status <> new.status
     .as_bytes()
 )
 
-VOID_ORDERS: Final = "UPDATE prop_orders SET status = 'voided' WHERE id = ANY(%s::uuid[])"
-VOID_FILLS: Final = "UPDATE prop_fills SET status = 'voided' WHERE id = ANY(%s::uuid[])"
+
+def _amend(statement: str, shape: Columns) -> bytes:
+    """`{}` stands for the rows, as `new`."""
+    rows = SQL("unnest({}) AS new ({})").format(_arrays(shape), _named(shape))
+    return SQL(statement).format(rows).as_bytes()
+
+
+VOID_ORDERS: Final = _amend("UPDATE prop_orders SET status = 'voided' FROM {} WHERE prop_orders.id = new.id", VOIDED)
+VOID_FILLS: Final = _amend("UPDATE prop_fills SET status = 'voided' FROM {} WHERE prop_fills.id = new.id", VOIDED)
+RESTATE_FILLS: Final = _amend(
+    "UPDATE prop_fills SET realized_pnl = new.realized_pnl FROM {} WHERE prop_fills.id = new.id", RESTATED
+)
+DROP_POSITIONS: Final = _amend(
+    "DELETE FROM prop_positions old USING {} WHERE (old.account_id, old.opened_seq) = (new.account_id, new.opened_seq)",
+    GONE,
+)
 
 INSERT_ACCOUNT: Final = """
 INSERT INTO prop_accounts (id, status, owner_id, clone_id, parent_account_id, race_id, mode, currency,

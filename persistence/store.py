@@ -17,12 +17,14 @@ from engine.events import RecordedEvent
 from engine.views import (
     AccountView,
     ActionKey,
+    Amendment,
     BalanceView,
     Changes,
     FillView,
     OrderView,
     PositionRow,
     Receipt,
+    SnapshotView,
     account_view,
     balance_view,
 )
@@ -49,6 +51,18 @@ class Head(msgspec.Struct, frozen=True):
     head_hash: bytes
 
 
+class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of the audit log: who did what to which account, why, and what it looked like before and after."""
+
+    token_name: str
+    action: str
+    account_id: str
+    reason: str
+    request_id: str
+    before: SnapshotView
+    after: SnapshotView
+
+
 class Append(msgspec.Struct, frozen=True, kw_only=True):
     """Events of one account with the rows that follow from them. `expected_seq` is the head they must find."""
 
@@ -62,6 +76,8 @@ class Append(msgspec.Struct, frozen=True, kw_only=True):
     fills: tuple[FillView, ...] = ()
     positions: tuple[PositionRow, ...] = ()
     receipts: tuple[Receipt, ...] = ()
+    amendment: Amendment = Amendment()
+    audit: tuple[AuditEntry, ...] = ()
 
     @property
     def last_seq(self) -> int:
@@ -130,12 +146,22 @@ class Store(Protocol):
     async def receipts(self, account_id: str, keys: Sequence[ActionKey]) -> Mapping[ActionKey, Receipt]:
         """Stored receipts of these keys."""
 
+    async def note(self, entry: AuditEntry) -> None:
+        """Put an administrator's deed that wrote no event into the audit log. Raises `DataRefused`; after
+        `StoreUnavailable` it may be there all the same."""
+
     async def hostable(self) -> Sequence[str]:
         """Ids of accounts that must live in memory (active, paused, locked), those with open positions first."""
 
 
 def append_of(
-    account: Account, *, epoch: int, expected_seq: int, events: Sequence[RecordedEvent], changes: Changes
+    account: Account,
+    *,
+    epoch: int,
+    expected_seq: int,
+    events: Sequence[RecordedEvent],
+    changes: Changes,
+    audit: Sequence[AuditEntry] = (),
 ) -> Append:
     """The append that takes storage from `expected_seq` to `account`, which is the state after the last event."""
     return Append(
@@ -149,4 +175,6 @@ def append_of(
         fills=changes.fills,
         positions=changes.positions,
         receipts=changes.receipts,
+        amendment=changes.amendment,
+        audit=tuple(audit),
     )

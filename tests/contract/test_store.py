@@ -1,19 +1,23 @@
 """One contract, two stores: what the runtime may rely on, whichever it runs on."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+import msgspec
 import psycopg
 import pytest
 from msgspec.structs import replace
 
 from engine.book import replayed
-from engine.canonical import GENESIS
-from engine.commands import LockAccount, PauseAccount
+from engine.canonical import GENESIS, plain
+from engine.commands import LockAccount, PauseAccount, VoidFill, VoidOrder
+from engine.views import FillView, OrderView, PositionView
 from persistence import codec, group
 from persistence.memory_store import MemoryStore
+from persistence.pools import connection_pool
 from persistence.postgres_store import PostgresStore
+from persistence.queries import Queries
 from persistence.store import DataRefused, Head, Store
 from tests.support.authors import Author, account_id
 
@@ -21,11 +25,23 @@ pytestmark = pytest.mark.postgres
 
 
 class Ground:
-    """A store and how to damage what it keeps."""
+    """A store, how to damage what it keeps, and how to look at its rows."""
 
-    def __init__(self, store: Store, corrupt: Callable[[str, int], None]) -> None:
+    def __init__(
+        self, store: Store, corrupt: Callable[[str, int], None], rows: Callable[[str], Awaitable["Kept"]]
+    ) -> None:
         self.store = store
         self.corrupt_snapshot = corrupt
+        self.rows = rows
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """Rows of one account that corrections touch, in the order in which they were made."""
+
+    orders: list[OrderView]
+    fills: list[FillView]
+    positions: list[PositionView]
+    audit: list[tuple[str, str, str, str, object, object]]
 
 
 @asynccontextmanager
@@ -36,7 +52,19 @@ async def in_memory(_: pytest.FixtureRequest) -> AsyncIterator[Ground]:
         row = store.packed_snapshots[account, seq]
         store.packed_snapshots[account, seq] = replace(row, state=row.state[:-1])
 
-    yield Ground(store, corrupt)
+    async def rows(account: str) -> Kept:
+        return Kept(
+            [order for order in store.orders.values() if order.account_id == account],
+            [fill for fill in store.fills.values() if fill.account_id == account],
+            [row.view for (owner, _), row in sorted(store.positions.items()) if owner == account],
+            [
+                (each.token_name, each.action, each.reason, each.request_id, plain(each.before), plain(each.after))
+                for each in store.audit_log
+                if each.account_id == account
+            ],
+        )
+
+    yield Ground(store, corrupt, rows)
 
 
 @asynccontextmanager
@@ -50,8 +78,22 @@ async def in_postgres(request: pytest.FixtureRequest) -> AsyncIterator[Ground]:
                 (account, seq),
             )
 
+    async def rows(account: str) -> Kept:
+        async with connection_pool(url, connections_max=1, read_only=True) as pool:
+            queries = Queries(pool)
+            audit = await queries.audit_log(account, limit=100)
+            return Kept(
+                list((await queries.orders(account, limit=100)).data),
+                list((await queries.fills(account, limit=100)).data),
+                list((await queries.positions(account, status="all", limit=100)).data),
+                [
+                    (each.token_name, each.action, each.reason, each.request_id, each.before, each.after)
+                    for each in reversed(audit.data)
+                ],
+            )
+
     async with PostgresStore.connect(url, pool_size_max=4) as store:
-        yield Ground(store, corrupt)
+        yield Ground(store, corrupt, rows)
 
 
 @pytest.fixture(params=[in_memory, in_postgres], ids=["memory", "postgres"])
@@ -188,6 +230,65 @@ async def test_a_refused_append_takes_the_whole_batch_back(store: Store):
 
 async def test_nothing_to_commit(store: Store):
     assert await store.commit([]) == {}
+
+
+# ---------------------------------------------------------------- corrections, the audit log
+
+
+async def test_a_correction_amends_the_rows_that_stand(ground: Ground):
+    store, author = ground.store, await Author().begin(ground.store)
+    for append in (author.open(quantity="0.02"), author.open(), author.reduce("0.01"), author.open("ETH-USD", "1")):
+        await store.commit([append])
+    first, second, third, other = (await ground.rows(author.id)).fills
+    void = author.correct(VoidFill(first.id, "why"))
+    assert await store.commit([void]) == {author.id: "committed"}
+    kept = await ground.rows(author.id)
+    assert kept.fills == [replace(first, status="voided"), second, third, other]
+    assert [order.status for order in kept.orders] == ["voided", "filled", "filled", "filled"]
+    assert [(row.symbol, row.status) for row in kept.positions] == [("BTC-USD", "closed"), ("ETH-USD", "open")]
+    assert kept.positions[0].fees == second.fee + third.fee
+    await store.commit([author.correct(VoidOrder(third.order_id, "why"))])
+    kept = await ground.rows(author.id)
+    assert [(row.symbol, row.status) for row in kept.positions] == [("BTC-USD", "open"), ("ETH-USD", "open")]
+
+
+async def test_what_stays_gets_the_figures_it_has_without_the_rest(ground: Ground):
+    store, author = ground.store, await Author().begin(ground.store)
+    for append in (author.open(), author.open(price=60_000), author.reduce("0.01", price=80_000)):
+        await store.commit([append])
+    first, _, sale = (await ground.rows(author.id)).fills
+    assert sale.realized_pnl == 250
+    await store.commit([author.correct(VoidFill(first.id, "why"))])
+    assert (await ground.rows(author.id)).fills[2].realized_pnl == 200
+
+
+async def test_a_fill_may_be_voided_in_the_append_that_books_it(ground: Ground):
+    store, author = ground.store, await Author().begin(ground.store)
+    booked = author.open()
+    void = author.correct(VoidFill(booked.fills[0].id, "why"))
+    events = (*booked.events, *void.events)
+    assert await store.commit([replace(booked, events=events, positions=(), amendment=void.amendment)]) == {
+        author.id: "committed"
+    }
+    kept = await ground.rows(author.id)
+    assert [fill.status for fill in kept.fills] == ["voided"]
+    assert kept.positions == []
+
+
+async def test_the_audit_row_is_written_with_its_events_or_not_at_all(ground: Ground):
+    store, author = ground.store, await Author().begin(ground.store)
+    pause = author.submit(PauseAccount(reason="lunch"))
+    entry = author.audit("pause")
+    seen = plain(entry.before)
+    await store.claim([author.id])
+    assert await store.commit([replace(pause, audit=(entry,))]) == {author.id: "fenced"}
+    assert (await ground.rows(author.id)).audit == []
+    epoch = (await head(store, author.id)).epoch
+    assert await store.commit([replace(pause, epoch=epoch, audit=(entry,))]) == {author.id: "committed"}
+    told = ("operator", "pause", entry.reason, entry.request_id, seen, seen)
+    assert (await ground.rows(author.id)).audit == [told]
+    await store.note(entry)
+    assert (await ground.rows(author.id)).audit == [told, told]
 
 
 # ---------------------------------------------------------------- claim, settle, epochs

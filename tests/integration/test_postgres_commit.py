@@ -401,20 +401,3 @@ async def test_the_tables_hold_every_figure_at_scale(
     ]
     await store.commit([author.close("DUST")])
     assert execute("select status, quantity, closed_at is null from prop_positions") == [("closed", Decimal(0), False)]
-
-
-async def test_voided_rows_are_marked_where_they_stand(
-    store: PostgresStore, execute: Callable[..., list[tuple[object, ...]]]
-):
-    author = await Author().begin(store)
-    booked, kept = author.open(), author.open()
-    for append in (booked, kept):
-        await store.commit([append])
-    void = replace(
-        author.close(),
-        orders=(replace(booked.orders[0], status="voided"),),
-        fills=(replace(booked.fills[0], status="voided"),),
-    )
-    assert await store.commit([void]) == {author.id: "committed"}
-    assert execute("select status from prop_orders order by account_seq") == [("voided",), ("filled",)]
-    assert execute("select status from prop_fills order by account_seq") == [("voided",), ("booked",)]

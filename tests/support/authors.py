@@ -4,14 +4,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from engine.book import AccountBook, ActionBatch, Entry
-from engine.commands import Action, Command, CreateAccount, StartAccount
+from engine.commands import Action, Command, Correction, CreateAccount, StartAccount
 from engine.decide import Context
+from engine.events import RecordedEvent
 from engine.ids import derived_id
 from engine.money import round8
 from engine.quotes import Quote
-from engine.views import Changes
-from persistence.store import Append, Created, Store, StoredSnapshot, append_of
-from tests.support.ledger_page import Number, decimal
+from engine.views import Changes, snapshot_view
+from persistence.store import Append, AuditEntry, Created, Store, StoredSnapshot, append_of
+from tests.support.ledger_page import Number, decimal, decoded
 
 NOW = datetime(2026, 1, 5, 12, 0, 0, 123_456, tzinfo=UTC)
 NOTHING = Changes((), (), (), ())
@@ -31,7 +32,9 @@ class Author:
         self.book, first = AccountBook.open(
             self.opening, account_id=account_id(number), now=self.now, request_id="create"
         )
+        self.ledger: list[RecordedEvent] = [first]
         self.first = append_of(self.book.account, epoch=0, expected_seq=0, events=(first,), changes=NOTHING)
+        self.prices: dict[str, Number] = {"BTC-USD": 50_000, "ETH-USD": 2_000, "DUST": "0.00000003"}
         self._actions = 0
 
     @property
@@ -63,7 +66,33 @@ class Author:
         assert isinstance(entry, Entry), entry
         return self._append(entry)
 
-    def open(self, symbol: str = "BTC-USD", quantity: str = "0.01", **more: Any) -> Append:
+    def correct(self, command: Correction, audit: AuditEntry | None = None) -> Append:
+        ledger = [(each, decoded(each)) for each in self.ledger]
+        entry = self.book.correct(command, ledger, self._context().now, request_id="request-3")
+        assert isinstance(entry, Entry), entry
+        return self._append(entry, audit)
+
+    def audit(self, action: str, reason: str = 'why "so"\t\\N, é') -> AuditEntry:
+        """As if the account had not changed."""
+        seen = snapshot_view(self.book.account)
+        return AuditEntry(
+            token_name="operator",
+            action=action,
+            account_id=self.id,
+            reason=reason,
+            request_id="request\t\\4",
+            before=seen,
+            after=seen,
+        )
+
+    def reduce(self, quantity: str, symbol: str = "BTC-USD", *, price: Number | None = None) -> Append:
+        self.prices |= {} if price is None else {symbol: price}
+        return self.take(("reduce", symbol, {"quantity": decimal(quantity)}))
+
+    def open(
+        self, symbol: str = "BTC-USD", quantity: str = "0.01", *, price: Number | None = None, **more: Any
+    ) -> Append:
+        self.prices |= {} if price is None else {symbol: price}
         return self.take(("open", symbol, {"quantity": decimal(quantity), **more}))
 
     def close(self, symbol: str = "BTC-USD") -> Append:
@@ -88,22 +117,23 @@ class Author:
         assert isinstance(entry, Entry), entry
         return self._append(entry)
 
-    def _append(self, entry: Entry) -> Append:
+    def _append(self, entry: Entry, audit: AuditEntry | None = None) -> Append:
+        self.ledger += entry.recorded
         return append_of(
             entry.account,
             epoch=self.book.epoch,
             expected_seq=entry.recorded[0].seq - 1,
             events=entry.recorded,
             changes=entry.changes,
+            audit=() if audit is None else (audit,),
         )
 
     def _context(self) -> Context:
         self.now += timedelta(milliseconds=7)
-        prices: dict[str, Number] = {"BTC-USD": 50_000, "ETH-USD": 2_000, "DUST": "0.00000003"}
         return Context(
             self.now,
             {
                 symbol: Quote(symbol, decimal(price), decimal(price), round8(decimal(price)), "test", self.now)
-                for symbol, price in prices.items()
+                for symbol, price in self.prices.items()
             },
         )

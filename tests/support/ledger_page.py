@@ -23,6 +23,7 @@ from engine.commands import (
     Action,
     Command,
     CompleteAccount,
+    Correction,
     CreateAccount,
     LiquidateAccount,
     LockAccount,
@@ -31,6 +32,8 @@ from engine.commands import (
     ResumeAccount,
     StartAccount,
     TakeAction,
+    VoidFill,
+    VoidOrder,
 )
 from engine.decide import Context
 from engine.events import (
@@ -45,6 +48,7 @@ from engine.events import (
     ActionRejected,
     Event,
     FillBooked,
+    FillVoided,
     LiquidationTriggered,
     MarkedToMarket,
     MarkToMarketFailed,
@@ -139,7 +143,15 @@ class Later(msgspec.Struct, frozen=True):
     by: timedelta
 
 
-Step = Priced | Later | Command
+class Voiding(msgspec.Struct, frozen=True):
+    """The page's fill number `place` (the first is 1) is taken out, named by itself or by its order."""
+
+    place: int
+    cascade: bool
+    by_order: bool
+
+
+Step = Priced | Later | Voiding | Correction | Command
 
 
 def opened(starting_balance: Number = 100_000, **limits: Any) -> Opening:
@@ -262,6 +274,14 @@ def mark(pass_id: str = "pass-1") -> MarkToMarket:
     return MarkToMarket(pass_id)
 
 
+def void_fill(place: int, *, cascade: bool = False) -> Voiding:
+    return Voiding(place, cascade, by_order=False)
+
+
+def void_order(place: int, *, cascade: bool = False) -> Voiding:
+    return Voiding(place, cascade, by_order=True)
+
+
 # ---------------------------------------------------------------- expectations: what is on the page
 
 
@@ -300,6 +320,7 @@ position_closed = _expecting(PositionClosed)
 mark_to_market = _expecting(MarkedToMarket)
 mark_to_market_failed = _expecting(MarkToMarketFailed)
 rule_warning = _expecting(RuleWarning)
+fill_voided = _expecting(FillVoided)
 liquidation_triggered = _expecting(LiquidationTriggered)
 
 
@@ -364,6 +385,15 @@ class Page:
         return {failure.code.value: failure.context for failure in self.result.failures}
 
     @property
+    def fills(self) -> list[FillBooked]:
+        """Every fill that ever was, as it was booked."""
+        return [event for event in map(decoded, self.ledger) if isinstance(event, FillBooked)]
+
+    @property
+    def fill_ids(self) -> list[str]:
+        return [fill.fill_id for fill in self.fills]
+
+    @property
     def codes(self) -> list[str]:
         return list(self.failures)
 
@@ -376,7 +406,7 @@ class Page:
         return self.account.positions[symbol, side]
 
     def happens(self, *steps: Step) -> None:
-        recorded: list[RecordedEvent] = []
+        before = len(self.ledger)
         for step in steps:
             match step:
                 case Priced(symbol=symbol, quote=None):
@@ -387,11 +417,14 @@ class Page:
                 case Later(by=by):
                     self.now += by
                 case TakeAction():
-                    recorded += self._take(step)
+                    self.ledger += self._take(step)
+                case Voiding():
+                    self.ledger += self._correct(self._named(step))
+                case VoidFill() | VoidOrder():
+                    self.ledger += self._correct(step)
                 case _:
-                    recorded += self._submit(cast(Command, step))
-        self.ledger += recorded
-        self.recorded = tuple(recorded)
+                    self.ledger += self._submit(cast(Command, step))
+        self.recorded = tuple(self.ledger[before:])
 
     def when(self, *steps: Step) -> "Page":
         self.refusal, self.results, self.conflicts, self.entry = None, [], (), None
@@ -466,8 +499,20 @@ class Page:
         self.results += entry.results
         return entry.recorded
 
+    def _named(self, asked: Voiding) -> Correction:
+        fill = self.fills[asked.place - 1]
+        if asked.by_order:
+            return VoidOrder(fill.order_id, "because", asked.cascade)
+        return VoidFill(fill.fill_id, "because", asked.cascade)
+
+    def _correct(self, command: Correction) -> tuple[RecordedEvent, ...]:
+        ledger = [(each, decoded(each)) for each in self.ledger]
+        return self._answered(self.book.correct(command, ledger, self.now, request_id=REQUEST_ID))
+
     def _submit(self, command: Command) -> tuple[RecordedEvent, ...]:
-        answer = self.book.submit(command, self.context, request_id=REQUEST_ID)
+        return self._answered(self.book.submit(command, self.context, request_id=REQUEST_ID))
+
+    def _answered(self, answer: Entry | Refusal) -> tuple[RecordedEvent, ...]:
         if isinstance(answer, Refusal):
             self.refusal = answer
             return ()

@@ -122,16 +122,28 @@ def test_a_void_to_flat_ends_a_stale_valuation(page):
     assert page.account.stale == (("SOL-USD", "price_missing"),)
     account = page.account
     event = FillVoided(
-        fill_ids=("f",),
         reason="r",
+        asked_fill_id="f",
+        fill_ids=("f",),
+        order_ids=("o",),
+        restated_fills=(),
         positions=(),
+        closed=(),
+        gone=(),
         cash=account.starting_balance,
+        equity=account.starting_balance,
         realized_pnl=Decimal(0),
         fees_paid=Decimal(0),
         high_watermark=account.high_watermark,
     )
     assert evolve(account, event, page.now).stale == ()
-    kept = replace(event, positions=tuple(account.positions.values()), cash=account.cash, fees_paid=account.fees_paid)
+    kept = replace(
+        event,
+        positions=tuple(account.positions.values()),
+        cash=account.cash,
+        equity=account.equity,
+        fees_paid=account.fees_paid,
+    )
     assert evolve(account, kept, page.now).stale == account.stale
 
 
