@@ -36,7 +36,7 @@ def page(described: dict[str, Any]) -> bytes:
 
 
 def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
-    scope = operation.get("x-scope")
+    scope = " ".join(each for needed in operation.get("security", ()) for each in needed["token"])
     lines = "".join(f"<p class=quiet>{line}</p>" for line in _facts(operation))
     return (
         f'<article id="{escape(operation["operationId"])}">'

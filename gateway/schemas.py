@@ -23,6 +23,7 @@ from engine.policy import (
     SlippageModel,
     TrailingMode,
 )
+from gateway.cursors import CURSOR_CHARACTERS_MAX
 from gateway.fields import (
     ClientId,
     Confidence,
@@ -46,6 +47,7 @@ ACTIONS_MAX: Final = 100
 LIMIT_MAX: Final = 1_000
 LIMIT_DEFAULT: Final = 100
 WAIT_MS_MAX: Final = 10_000
+SEQ_MAX: Final = 10**18 - 1
 
 _Rule = tuple[str, str, str]
 """(field, code, message) of a broken rule."""
@@ -254,7 +256,7 @@ class WriteQuery(Wire):
 class ReadQuery(Wire):
     """Read your writes: wait until the account's durable ledger has reached `min_seq`."""
 
-    min_seq: Digits = Field(default=0, ge=0)
+    min_seq: Digits = Field(default=0, ge=0, le=SEQ_MAX)
     """The reply reflects at least this ledger position, or is 503 `not_yet_durable`."""
     wait_ms: Digits = Field(default=0, ge=0, le=WAIT_MS_MAX)
     """How long to wait for `minSeq`."""
@@ -264,7 +266,7 @@ class PageQuery(Wire):
     """A page of a list."""
 
     limit: Digits = Field(default=LIMIT_DEFAULT, ge=1, le=LIMIT_MAX)
-    cursor: str | None = None
+    cursor: str | None = Field(default=None, json_schema_extra={"maxLength": CURSOR_CHARACTERS_MAX})
     """`nextCursor` of the page before."""
 
 
@@ -283,9 +285,9 @@ class AccountsQuery(PageQuery):
 
 
 class LedgerQuery(AccountPageQuery):
-    after_seq: Digits = Field(default=0, ge=0)
+    after_seq: Digits = Field(default=0, ge=0, le=SEQ_MAX)
     """Only events after this ledger position."""
-    type: str | None = None
+    type: str | None = Field(default=None, json_schema_extra={"enum": [*sorted(EVENT_TYPES)]})
     """Only events of this type."""
 
     @field_validator("type")
