@@ -53,6 +53,7 @@ class Supervisor:
         self._hosts: dict[str, Host] = {}
         self._broken: dict[str, str] = {}
         self._homeless: dict[str, None] = {}  # in the order in which they are to come back
+        self._returning: set[str] = set()  # placed by `_rehome`, activation under way
         self._recovered = False
         self._placing = asyncio.Lock()
         self._marking = asyncio.Lock()
@@ -204,6 +205,7 @@ class Supervisor:
                 self._placement.assign(account_id, place)
                 groups.setdefault(place, []).append(account_id)
             self._homeless.clear()
+            self._returning.update(homeless)
         await asyncio.gather(*(self._activate_all(self._hosts[place], ids) for place, ids in groups.items()))
 
     async def _activate_all(self, host: Host, account_ids: Sequence[str]) -> None:
@@ -212,9 +214,11 @@ class Supervisor:
             part = account_ids[start : start + chunk]
             try:
                 activation = await host.activate(part)
-            except (Lost, StoreUnavailable):
+            except BaseException:
                 self._evict(account_ids[start:])
+                self._returning.difference_update(account_ids)
                 raise
+            self._returning.difference_update(part)
             self._note_broken(activation)
             self._placement.release(set(part) - set(activation.hosted))
 
@@ -317,9 +321,10 @@ class Supervisor:
         except Lost as lost:
             log.error("pass_lost_host", host=host.name, accounts=len(placed), why=str(lost))
             return Tally(failed=len(placed))
-        dropped = tuple({*tally.dropped, *strayed} - self._arriving.keys())
+        returning = self._returning & set(strayed)  # on its way already: to place it once more would fence it
+        dropped = tuple({*tally.dropped, *strayed} - self._arriving.keys() - returning)
         self._evict(dropped)
-        return msgspec.structs.replace(tally, dropped=dropped)
+        return msgspec.structs.replace(tally, failed=tally.failed + len(returning), dropped=dropped)
 
     async def _mark_on_cadence(self) -> None:
         await self.mark_all("cadence")

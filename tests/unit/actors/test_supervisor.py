@@ -14,7 +14,7 @@ import pytest
 from actors.limits import ClientLimits, HostLimits, SupervisorLimits
 from actors.local_client import LocalFleet, LocalRuntime, local_runtime
 from actors.messages import Submit, Submitted, Take, Taken, Unserved
-from actors.ports import Location, Lost
+from actors.ports import Activation, Location, Lost
 from actors.supervisor import Supervisor
 from engine.book import AccountBook, ActionBatch
 from engine.commands import Action, CreateAccount, LiquidateAccount, MarkToMarket, StartAccount
@@ -329,3 +329,31 @@ async def test_no_answer_takes_longer_than_the_deadline() -> None:
         assert isinstance(reply, Unserved)
         assert reply.reason == "outcome_unknown"
         assert time.monotonic() - began < 2.5
+
+
+async def test_a_pass_leaves_alone_what_is_on_its_way_back() -> None:
+    async with floor(pulse_ms=60_000, account_actors_max=2) as desk:
+        account, other = await desk.trading("a"), await desk.trading("b")
+        await desk.buy(account, "1")
+        await desk.buy(other, "1")
+        host = next(iter(desk.fleet.hosts.values()))
+        (lost,) = await host.roster()
+        await host.passivate([lost])
+        activate, go_on = host.activate, asyncio.Event()
+
+        async def slow(account_ids: list[str]) -> Activation:
+            await go_on.wait()
+            return await activate(account_ids)
+
+        host.activate = slow  # type: ignore[method-assign, assignment]
+        desk.supervisor._evict([lost])
+        returning = asyncio.create_task(desk.supervisor._rehome())
+        await asyncio.sleep(0.01)
+        report = await desk.supervisor.mark_all("r")
+        assert (report.marked, report.failed) == (1, 1)
+        assert await desk.supervisor.whereabouts(lost) == Location(host.name), "it was taken from where it is going"
+        go_on.set()
+        await returning
+        report = await desk.supervisor.mark_all("r")
+        assert (report.marked, report.failed) == (2, 0)
+        assert desk.store.heads[lost].epoch == 2
