@@ -20,7 +20,7 @@ from gateway.commands.place import (
     TOKEN_FILE,
     BootstrapToken,
     bootstrap_token,
-    refuse_second,
+    owned,
     settings_of,
 )
 from gateway.commands.terminal import CommandError, print_aligned, print_json, print_line
@@ -44,6 +44,7 @@ Speed = Annotated[
 
 
 def demo(
+    context: typer.Context,
     data_dir: options.DataDir = None,
     port: options.Port = None,
     fresh: Fresh = False,
@@ -62,7 +63,7 @@ def demo(
     prop demo --json | grep liquidated
     """
     settings = _settings(data_dir, port)
-    refuse_second(settings.data_dir)
+    context.with_resource(owned(settings.data_dir))
     if fresh:
         _forget(settings.data_dir)
     _refuse_missing_prices()

@@ -13,7 +13,6 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from gateway.commands.place import refuse_second
 from gateway.commands.terminal import CommandError, print_line, silence
 
 if TYPE_CHECKING:
@@ -81,7 +80,6 @@ def run_engine(
 
     `on_stop` is called when the signal is heard. Raises :class:`CommandError` where the engine cannot start.
     """
-    refuse_second(settings.data_dir)
     _refuse_taken_port(settings)
     from gateway.server import new_event_loop
 

@@ -1,9 +1,11 @@
 """Place: the data folder of an engine, and what runs on it.
 
-Owns the reading of `run.json` and of `token`, and how a database is found for the commands that need one.
+Owns the folder's lock, the reading of `run.json` and of `token`, and how a database is found for the commands that
+need one.
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import secrets
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from configs.settings import Settings
 
 RUN_FILE = "run.json"
+LOCK_FILE = "engine.lock"
 TOKEN_FILE = "token"  # noqa: S105 - the name of a file
 POSTGRES_FOLDER = "postgres"
 DEMO_FOLDER = "demo"
@@ -73,14 +76,36 @@ def running_on(data_dir: Path) -> Running | None:
     return running if _is_alive(running.pid) else None
 
 
-def refuse_second(data_dir: Path) -> None:
-    """One engine a folder."""
-    running = running_on(data_dir)
-    if running is not None:
+@contextlib.contextmanager
+def owned(data_dir: Path) -> Iterator[None]:
+    """The folder, for one engine at a time: ours from before its start until its process ends, however it ends.
+
+    A lock, since a pid says too little: a killed engine's may be another program's by now, and in a container often is.
+    """
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        lock = (data_dir / LOCK_FILE).open("w")
+    except OSError as error:
         raise CommandError(
-            f"an engine runs on {data_dir} already: {running.url} (pid {running.pid}). "
-            f"Stop it with `kill -INT {running.pid}`, or start this one on another --data-dir."
-        )
+            f"cannot write to {data_dir}: {error.strerror}. Name another folder with --data-dir."
+        ) from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CommandError(_occupied(data_dir)) from None
+        (data_dir / RUN_FILE).unlink(missing_ok=True)
+        yield
+
+
+def _occupied(data_dir: Path) -> str:
+    running = running_on(data_dir)
+    if running is None:
+        return f"an engine is starting or stopping on {data_dir}; start this one on another --data-dir."
+    return (
+        f"an engine runs on {data_dir} already: {running.url} (pid {running.pid}). "
+        f"Stop it with `kill -INT {running.pid}`, or start this one on another --data-dir."
+    )
 
 
 def gateway_of(data_dir: Path, url: str | None) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.commands import foreground, options
-from gateway.commands.place import BOOTSTRAP_VARIABLE, BootstrapToken, bootstrap_token, refuse_second, settings_of
+from gateway.commands.place import BOOTSTRAP_VARIABLE, BootstrapToken, bootstrap_token, owned, settings_of
 from gateway.commands.terminal import print_aligned, print_json, print_line
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ Host = Annotated[
 
 
 def serve(
+    context: typer.Context,
     data_dir: options.DataDir = None,
     port: options.Port = None,
     host: Host = None,
@@ -38,7 +39,7 @@ def serve(
     PROP_DATABASE_URL=postgresql://prop:secret@db/prop RAY_ADDRESS=ray-head:6379 prop serve
     """
     settings = settings_of(data_dir, config, {"gateway.port": port, "gateway.host": host})
-    refuse_second(settings.data_dir)
+    context.with_resource(owned(settings.data_dir))
     token = bootstrap_token(settings)
 
     def report(stage: "Stage") -> None:

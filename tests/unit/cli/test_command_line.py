@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway import cli
+from gateway.commands.place import owned
 
 COMMANDS = ("serve", "demo", "accounts", "verify", "migrate", "token", "mark-to-market", "config")
 LEAVES = (
@@ -140,7 +141,7 @@ def test_a_short_bootstrap_token_is_refused_before_anything_starts(
     assert code == 2
     assert "PROP_BOOTSTRAP_TOKEN must be 32 or more" in err
     assert "too-short" not in err
-    assert not (tmp_path / "data").exists()
+    assert not (tmp_path / "data" / "postgres").exists()
 
 
 def test_the_demo_takes_no_database_of_others(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
@@ -153,8 +154,9 @@ def test_the_demo_takes_no_database_of_others(monkeypatch: pytest.MonkeyPatch, c
 
 def test_one_engine_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     run_file = {"pid": os.getpid(), "url": "http://127.0.0.1:8080", "databaseUrl": "postgresql://x", "rayAddress": "y"}
-    (tmp_path / "run.json").write_text(json.dumps(run_file))
-    code, _, err = run(capsys, "serve", "--data-dir", str(tmp_path))
+    with owned(tmp_path):
+        (tmp_path / "run.json").write_text(json.dumps(run_file))
+        code, _, err = run(capsys, "serve", "--data-dir", str(tmp_path))
     assert code == 2
     assert f"kill -INT {os.getpid()}" in err
 

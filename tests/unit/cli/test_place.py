@@ -14,6 +14,7 @@ from gateway.commands.place import (
     bootstrap_token,
     database_of,
     gateway_of,
+    owned,
     running_on,
     settings_of,
     token_of,
@@ -118,3 +119,27 @@ def test_a_wrong_setting_is_an_error_of_the_command():
 )
 def test_marking_passes_that_were_missed_are_skipped(now: float, due: float):
     assert next_due(100.0, 5.0, now) == due
+
+
+def test_a_folder_is_for_one_engine_at_a_time(tmp_path: Path):
+    folder = tmp_path / "new"
+    with owned(folder):
+        with pytest.raises(CommandError, match="is starting or stopping"), owned(folder):
+            pass
+        write_run(folder)
+        with pytest.raises(CommandError, match=r"runs on .* already: http://127.0.0.1:1234"), owned(folder):
+            pass
+    with owned(folder):
+        pass
+
+
+def test_a_killed_engine_whose_pid_another_program_has_keeps_nobody_out(tmp_path: Path):
+    write_run(tmp_path)  # our own pid, as in a container that was started again
+    with owned(tmp_path):
+        assert running_on(tmp_path) is None
+
+
+def test_a_folder_that_cannot_be_written_is_said_in_one_line(tmp_path: Path):
+    (tmp_path / "file").touch()
+    with pytest.raises(CommandError, match=r"cannot write to .*--data-dir"), owned(tmp_path / "file" / "folder"):
+        pass
