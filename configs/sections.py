@@ -69,6 +69,18 @@ class GatewaySettings(Section):
     """Open connections; further ones are closed at once."""
     deadline_ms: AtLeastOne
     """From admission to answer. Past it 503 ``outcome_unknown``: safe to send again, keys dedupe."""
+    streams_max: AtLeastOne
+    """Open event streams; beyond it 503, since each may hold ``stream_buffer_bytes_max``."""
+    streams_per_token_max: AtLeastOne
+    """The same per token (429)."""
+    stream_heartbeat_ms: AtLeastOne
+    """Between comments on a quiet stream, so that nothing on the way takes it for dead."""
+    stream_poll_ms: AtLeastOne
+    """Between looks at the ledger while anybody follows it: about the latency of a stream."""
+    stream_buffer_bytes_max: AtLeastOne
+    """Events waiting for one reader; a slower one is told ``resync`` and has to connect again."""
+    stream_stall_ms: AtLeastOne
+    """How long a reader may take nothing at all before the connection is cut."""
 
 
 class ActorSettings(Section):

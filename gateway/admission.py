@@ -10,6 +10,8 @@ from gateway.problems import Problem
 
 IN_FLIGHT_MAX: Final = 256
 IN_FLIGHT_PER_TOKEN_MAX: Final = 64
+STREAMS_MAX: Final = 64
+STREAMS_PER_TOKEN_MAX: Final = 16
 
 
 class Admission:
@@ -21,12 +23,18 @@ class Admission:
         *,
         in_flight_max: int = IN_FLIGHT_MAX,
         in_flight_per_token_max: int = IN_FLIGHT_PER_TOKEN_MAX,
+        streams_max: int = STREAMS_MAX,
+        streams_per_token_max: int = STREAMS_PER_TOKEN_MAX,
     ) -> None:
         self._metrics = metrics
         self._in_flight_max = in_flight_max
         self._per_token_max = in_flight_per_token_max
+        self._streams_max = streams_max
+        self._streams_per_token_max = streams_per_token_max
         self._of_token: Counter[str] = Counter()
+        self._streams_of_token: Counter[str] = Counter()
         self.in_flight = 0
+        self.streams = 0
         self.draining = False
         """Once set, nothing new is admitted; what is in flight is finished."""
 
@@ -57,6 +65,25 @@ class Admission:
             self._of_token[token_id] -= 1
             if not self._of_token[token_id]:
                 del self._of_token[token_id]
+
+    @contextmanager
+    def stream_of(self, token_id: str) -> Iterator[None]:
+        """A place among the open streams, which last. Raises `Problem` `overloaded` or `rate_limited`."""
+        if self.streams >= self._streams_max:
+            raise self._refusal("overloaded", f"{self._streams_max} streams are open")
+        if self._streams_of_token[token_id] >= self._streams_per_token_max:
+            raise self._refusal("rate_limited", f"{self._streams_per_token_max} streams of this token are open")
+        self.streams += 1
+        self._streams_of_token[token_id] += 1
+        self._metrics.streams.set(self.streams)
+        try:
+            yield
+        finally:
+            self.streams -= 1
+            self._streams_of_token[token_id] -= 1
+            if not self._streams_of_token[token_id]:
+                del self._streams_of_token[token_id]
+            self._metrics.streams.set(self.streams)
 
     def _refusal(self, code: str, detail: str = "") -> Problem:
         self._metrics.shed(code)

@@ -1,5 +1,6 @@
 """The app: parts put together into an aiohttp application. Owns the order of the middleware and nothing else."""
 
+from collections.abc import AsyncIterator
 from typing import Final
 
 from aiohttp import web
@@ -16,9 +17,13 @@ from gateway.parts import GatewayParts
 from gateway.readiness import ReadinessProbe
 from gateway.routes import ROUTES
 from gateway.serving import serving
+from gateway.tail import Tail
 
 ADMISSION: Final = web.AppKey("admission", Admission)
 """For the server: what is in flight, and the switch that stops new work."""
+
+TAIL: Final = web.AppKey("tail", Tail)
+"""For the server: what streams hang on."""
 
 
 def build_app(parts: GatewayParts) -> web.Application:
@@ -28,7 +33,12 @@ def build_app(parts: GatewayParts) -> web.Application:
         metrics,
         in_flight_max=parts.limits.in_flight_max,
         in_flight_per_token_max=parts.limits.in_flight_per_token_max,
+        streams_max=parts.limits.streams.streams_max,
+        streams_per_token_max=parts.limits.streams.streams_per_token_max,
     )
+    streams = parts.limits.streams
+    tail = Tail(parts.events, poll_ms=streams.poll_ms, buffer_bytes_max=streams.buffer_bytes_max)
+    ring = TokenRing(parts.tokens, clock=parts.clock)
     described = document(ROUTES, version=parts.version)
     services = Services(
         parts=parts,
@@ -36,11 +46,13 @@ def build_app(parts: GatewayParts) -> web.Application:
         readiness=ReadinessProbe(parts.client, parts.checks, admission),
         openapi=encoded(described),
         docs=page(described),
+        tail=tail,
+        admission=admission,
+        ring=ring,
     )
-    app = web.Application(
-        middlewares=(observed(metrics), guarded(admission, TokenRing(parts.tokens, clock=parts.clock)))
-    )
-    app[ADMISSION] = admission
+    app = web.Application(middlewares=(observed(metrics), guarded(admission, ring)))
+    app[ADMISSION], app[TAIL] = admission, tail
+    app.cleanup_ctx.append(lambda _: _running(tail))
     app.on_response_prepare.append(stamp)
     for route in ROUTES:
         served = serving(route, services)
@@ -48,6 +60,11 @@ def build_app(parts: GatewayParts) -> web.Application:
         for method in methods:
             app.router.add_route(method, route.path, served, expect_handler=_expected)
     return app
+
+
+async def _running(tail: Tail) -> AsyncIterator[None]:
+    async with tail.running():
+        yield
 
 
 async def _expected(request: web.Request) -> None:

@@ -5,7 +5,6 @@ stopped when the block ends, also when a later step failed; what it found runnin
 """
 
 import asyncio
-import hashlib
 import json
 import os
 import secrets
@@ -32,7 +31,9 @@ from gateway.app import build_app
 from gateway.json_body import BodyLimits
 from gateway.parts import GatewayLimits, GatewayParts
 from gateway.server import ServerLimits, serving_app
+from gateway.streaming import StreamLimits
 from persistence.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from persistence.event_log import EventLog
 from persistence.heartbeats import Heartbeats
 from persistence.migrations.run import head, upgrade
 from persistence.pools import connection_pool
@@ -207,6 +208,7 @@ async def _parts(
     if bootstrap_token is not None:
         await tokens.install_bootstrap(bootstrap_token)
     heartbeats = Heartbeats(reading)
+    events = EventLog(reading)
     client = RoutedClient(
         RayOverseer(SUPERVISOR, config), store, reach(config), config.client, entropy=secrets.token_bytes
     )
@@ -225,8 +227,9 @@ async def _parts(
     return GatewayParts(
         client=client,
         queries=Queries(reading),
+        events=events,
         tokens=tokens,
-        secret=hashlib.blake2b(url.encode(), key=b"prop cursors").digest(),
+        secret=await events.secret(),
         version=version("prop-engine"),
         limits=GatewayLimits(
             in_flight_max=settings.gateway.in_flight_max,
@@ -236,6 +239,14 @@ async def _parts(
                 bytes_max=settings.gateway.body_bytes_max,
                 timeout_ms=settings.gateway.body_timeout_ms,
                 depth_max=settings.gateway.json_depth_max,
+            ),
+            streams=StreamLimits(
+                streams_max=settings.gateway.streams_max,
+                streams_per_token_max=settings.gateway.streams_per_token_max,
+                heartbeat_ms=settings.gateway.stream_heartbeat_ms,
+                poll_ms=settings.gateway.stream_poll_ms,
+                buffer_bytes_max=settings.gateway.stream_buffer_bytes_max,
+                stall_ms=settings.gateway.stream_stall_ms,
             ),
         ),
         checks=(postgres, heartbeat),

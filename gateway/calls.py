@@ -18,11 +18,14 @@ from engine.book import ActionBatch
 from engine.commands import Lifecycle, MarkToMarket
 from engine.ids import uuid7
 from gateway import mapping
+from gateway.admission import Admission
+from gateway.auth import TokenRing
 from gateway.cursors import Cursors
 from gateway.parts import GatewayParts
 from gateway.problems import Problem, of_refusal
 from gateway.readiness import ReadinessProbe
 from gateway.schemas import PageQuery, ReadQuery
+from gateway.tail import Tail
 from gateway.wire import JSON
 from persistence.queries import Page
 
@@ -51,6 +54,9 @@ class Services(msgspec.Struct, frozen=True):
     readiness: ReadinessProbe
     openapi: bytes
     docs: bytes
+    tail: Tail
+    admission: Admission
+    ring: TokenRing
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +81,8 @@ class Call(msgspec.Struct, Generic[Asked, Said], frozen=True, kw_only=True):
     path: Mapping[str, str]
     query: Asked
     body: Said
+    last_event_id: str | None = None
+    """What a stream's reader saw last."""
 
     @property
     def parts(self) -> GatewayParts:

@@ -25,7 +25,8 @@ INTEGER_MAX: Final = 2**63 - 1
 
 CLIENT_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 """What clients may name their own things. ASCII, so that no two ids look alike and none breaks a log line."""
-_DIGITS: Final = re.compile(r"[0-9]{1,18}")
+DIGITS: Final = re.compile(r"[0-9]{1,18}")
+"""A whole number in a query string or a header."""
 
 
 def _money(value: Any) -> Decimal:
@@ -116,7 +117,7 @@ def _kept(value: Any) -> Any:
 def _digits(value: Any) -> Any:
     """An integer from a query string."""
     if isinstance(value, str):
-        if _DIGITS.fullmatch(value) is None:
+        if DIGITS.fullmatch(value) is None:
             raise PydanticCustomError("wrong_type", "must be a whole number")
         return int(value)
     return value

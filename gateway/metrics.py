@@ -23,6 +23,7 @@ class HttpMetrics:
             registry=registry,
         )
         self.in_flight = Gauge("prop_http_in_flight", "API requests being served", registry=registry)
+        self.streams = Gauge("prop_http_streams", "Event streams that are open", registry=registry)
         self._shed = Counter("prop_http_shed", "Requests refused before any work", ("reason",), registry=registry)
         self._requests_of: dict[tuple[str, str, int], Counter] = {}
         self._seconds_of: dict[tuple[str, str], Histogram] = {}

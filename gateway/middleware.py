@@ -8,6 +8,7 @@ Nothing secret is logged: no header, no query string, no body.
 import os
 import re
 import time
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Final
 
@@ -20,7 +21,7 @@ from gateway.admission import Admission
 from gateway.auth import TokenRing, authenticate
 from gateway.metrics import HttpMetrics
 from gateway.problems import MEDIA_TYPE, Problem
-from gateway.serving import REQUEST_ID, TOKEN, Served
+from gateway.serving import PLACES, REQUEST_ID, TOKEN, Served
 from persistence.recovery import LedgerBroken
 from persistence.store import StoreUnavailable
 
@@ -69,10 +70,12 @@ def guarded(admission: Admission, ring: TokenRing) -> Middleware:
     async def middleware(request: web.Request, handler: Served) -> web.StreamResponse:
         if not request.path.startswith("/api/"):
             return await handler(request)
-        with admission.place():
+        with ExitStack() as places:
+            places.enter_context(admission.place())
             token = request[TOKEN] = await authenticate(request, ring)
-            with admission.place_of(token.id):
-                return await handler(request)
+            places.enter_context(admission.place_of(token.id))
+            request[PLACES] = places
+            return await handler(request)
 
     return middleware
 

@@ -14,6 +14,8 @@ from gateway import components, examples
 from gateway.components import Schema
 from gateway.problems import KINDS, MEDIA_TYPE
 from gateway.routes import Route
+from gateway.streaming import LAST_EVENT_ID
+from gateway.streaming import MEDIA_TYPE as STREAM
 from gateway.wire import JSON
 
 TITLE: Final = "Prop trading account engine"
@@ -35,6 +37,7 @@ are RFC 9457 problems with a stable `code`.
 TAGS: Final[Mapping[str, str]] = {
     "accounts": "Opening, starting and ending accounts",
     "actions": "Decision actions: proposing trades",
+    "events": "The ledger, to poll and to follow",
     "reads": "What accounts hold and did, and what they see",
     "marking": "Valuing open positions now",
     "admin": "For operators: stopping, correcting, auditing",
@@ -186,6 +189,13 @@ def _header_parameters(route: Route) -> Iterator[dict[str, Any]]:
             "description": "ETags at hand: 304 where one of them is current.",
             "schema": {"type": "string"},
         }
+    if route.feed is not None:
+        yield {
+            "name": LAST_EVENT_ID,
+            "in": "header",
+            "description": "The last `id:` that a stream's reader saw: the stream goes on after it.",
+            "schema": {"type": "string"},
+        }
 
 
 def _responses(route: Route, schemas: Mapping[str, Schema]) -> dict[str, Any]:
@@ -194,6 +204,8 @@ def _responses(route: Route, schemas: Mapping[str, Schema]) -> dict[str, Any]:
         "headers": _headers(*(("ETag",) if route.tagged else ())),
         "content": {route.media_type: _content(_reply_schema(route), schemas)},
     }
+    if route.feed is not None:
+        success["content"][STREAM] = {"schema": {"type": "string"}}
     responses: dict[str, Any] = {str(route.status): success}
     if route.status == 201:
         before = {"description": "What this idempotency key made before", "headers": _headers("Idempotent-Replayed")}

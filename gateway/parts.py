@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
+from typing import Protocol
 
 import msgspec
 from prometheus_client import CollectorRegistry
@@ -12,6 +13,8 @@ from gateway.admission import IN_FLIGHT_MAX, IN_FLIGHT_PER_TOKEN_MAX
 from gateway.auth import LiveTokens
 from gateway.json_body import BodyLimits
 from gateway.schemas import ACTIONS_MAX
+from gateway.streaming import StreamLimits
+from gateway.tail import Source
 from persistence.queries import Queries
 
 SECRET_BYTES_MIN = 16
@@ -28,6 +31,13 @@ class GatewayLimits(msgspec.Struct, frozen=True, kw_only=True):
     in_flight_per_token_max: int = IN_FLIGHT_PER_TOKEN_MAX
     actions_per_batch_max: int = ACTIONS_MAX
     body: BodyLimits = BodyLimits()
+    streams: StreamLimits = StreamLimits()
+
+
+class Events(Source, Protocol):
+    """The log of all accounts (`persistence.event_log.EventLog`)."""
+
+    async def cluster(self) -> str: ...
 
 
 class GatewayParts(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +46,7 @@ class GatewayParts(msgspec.Struct, frozen=True, kw_only=True):
 
     client: AccountClient
     queries: Queries
+    events: Events
     tokens: LiveTokens
     secret: bytes
     version: str

@@ -28,6 +28,7 @@ from engine.views import (
     View,
     snapshot_view,
 )
+from persistence.queries import LedgerRow
 
 
 class DecisionActions(View, frozen=True, kw_only=True):
@@ -120,6 +121,14 @@ class Price(View, frozen=True, kw_only=True):
 
 class Prices(View, frozen=True, kw_only=True):
     data: tuple[Price, ...]
+
+
+class EventPage(View, frozen=True, kw_only=True):
+    """Events of all accounts. `next_cursor` is always there: where there is no more yet, ask again with it later."""
+
+    data: tuple[LedgerRow, ...]
+    has_more: bool
+    next_cursor: str
 
 
 class Component(View, frozen=True, kw_only=True):

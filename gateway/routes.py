@@ -8,7 +8,7 @@ import msgspec
 from engine.views import AccountView, FillView, OrderView, PositionView
 from gateway import replies
 from gateway.calls import Answer
-from gateway.handlers import accounts, actions, marking, reads, service
+from gateway.handlers import accounts, actions, events, marking, reads, service
 from gateway.schemas import (
     AccountPageQuery,
     AccountsQuery,
@@ -16,6 +16,7 @@ from gateway.schemas import (
     CreateAccountIn,
     DecisionActionsIn,
     EmptyIn,
+    EventsQuery,
     LedgerQuery,
     NoQuery,
     PageQuery,
@@ -26,6 +27,7 @@ from gateway.schemas import (
     ReasonIn,
     WriteQuery,
 )
+from gateway.streaming import Feed
 from gateway.validation import Wire
 from persistence.queries import LedgerRow
 from persistence.tokens import Scope
@@ -44,6 +46,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     body: type[Wire] | None = None
     body_optional: bool = False
     reply: type[msgspec.Struct] | None = None
+    feed: Callable[[Any], Awaitable[Feed[Any]]] | None = None
+    """The same as an event stream, for whom asks for one."""
     media_type: str = "application/json"
     listed: Literal["no", "list", "account_list"] = "no"
     status: int = 200
@@ -127,12 +131,20 @@ ROUTES: Final[tuple[Route, ...]] = (
         replies.DecisionAction,
         errors=("decision_action_not_found", "storage_unavailable"),
     ),
-    _list(ACCOUNT + "/ledger", reads.ledger, LedgerRow, LedgerQuery),
+    _list(ACCOUNT + "/ledger", events.ledger, LedgerRow, LedgerQuery, feed=events.ledger_feed),
     _get(ACCOUNT + "/snapshot", reads.snapshot, replies.AgedSnapshot, query=ReadQuery, tagged=True, errors=_READ),
     _get(ACCOUNT + "/decision-context", reads.context, replies.AgedDecisionContext, query=ReadQuery, errors=_READ),
     _list(ACCOUNT + "/orders", reads.orders, OrderView, AccountPageQuery),
     _list(ACCOUNT + "/fills", reads.fills, FillView, AccountPageQuery),
     _list(ACCOUNT + "/positions", reads.positions, PositionView, PositionsQuery),
+    _get(
+        V1 + "/events",
+        events.all_events,
+        replies.EventPage,
+        query=EventsQuery,
+        feed=events.all_events_feed,
+        errors=("invalid_cursor", "storage_unavailable"),
+    ),
     _get(V1 + "/prices", reads.prices, replies.Prices, query=PricesQuery, errors=_STORED),
     _write(
         ACCOUNT + "/mark-to-market",

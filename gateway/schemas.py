@@ -298,6 +298,13 @@ class LedgerQuery(AccountPageQuery):
         return value
 
 
+class EventsQuery(PageQuery):
+    cursor: str | None = None
+    """`nextCursor` of the page before, or the last `id:` of a stream."""
+    start: Literal["beginning", "now"] = "beginning"
+    """Where to begin without a cursor."""
+
+
 class PositionsQuery(AccountPageQuery):
     status: Literal["open", "closed", "all"] = "open"
 

@@ -17,9 +17,10 @@ from aiohttp import hdrs, web
 from aiohttp.web_protocol import RequestHandler
 
 from engine.ids import uuid7
-from gateway.app import ADMISSION
+from gateway.app import ADMISSION, TAIL
 from gateway.middleware import REQUEST_ID_HEADER, SECURITY_HEADERS, SERVER_NAME, log
 from gateway.problems import MEDIA_TYPE, Problem
+from gateway.streaming import Watched
 
 BACKLOG: Final = 512
 LINGER_SECONDS: Final = 2.0
@@ -39,7 +40,7 @@ class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
     """For what is in flight at the stop: a little over the deadline of a request."""
 
 
-class Connection(RequestHandler):
+class Connection(RequestHandler, Watched):
     """One HTTP connection whose head has a deadline."""
 
     def __init__(self, server: web.Server, *, header_timeout_ms: int, **options: Any) -> None:
@@ -58,6 +59,8 @@ class Connection(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         self._head_has_come()
         super().connection_lost(exc)
+        if self.on_lost is not None:
+            self.on_lost()
 
     def handle_error(
         self,
@@ -110,16 +113,18 @@ class RunningServer:
     def __init__(self, url: str, app: web.Application, sockets: asyncio.Server, drain_timeout_ms: int) -> None:
         self.url = url
         self._admission = app[ADMISSION]
+        self._tail = app[TAIL]
         self._sockets = sockets
         self._drain_seconds = drain_timeout_ms / 1000
 
     async def drain(self) -> None:
         """Stop listening and admitting; return once nothing is in flight, or the time for it is up."""
         self._admission.draining = True
+        self._tail.wake_all()
         self._sockets.close()
         until = asyncio.get_running_loop().time() + self._drain_seconds
         # Polled, since no request should pay for an event that is awaited once in a gateway's life.
-        while self._admission.in_flight and asyncio.get_running_loop().time() < until:  # noqa: ASYNC110
+        while (self._admission.in_flight or self._admission.streams) and asyncio.get_running_loop().time() < until:  # noqa: ASYNC110
             await asyncio.sleep(DRAIN_POLL_SECONDS)
         if self._admission.in_flight:
             log.warning("stopped_with_requests_in_flight", in_flight=self._admission.in_flight)

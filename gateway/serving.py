@@ -1,21 +1,25 @@
 """Serving: one route as an aiohttp handler: its scope, query and body checked, its answer made bytes."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from typing import Any, Final
 
 from aiohttp import hdrs, web
 
 from engine.canonical import plain
 from gateway import wire
-from gateway.auth import authorize
+from gateway.auth import authenticate, authorize
 from gateway.calls import Answer, Call, Services
 from gateway.json_body import read_object
 from gateway.problems import Fault, InvalidRequest
 from gateway.routes import Route
+from gateway.streaming import LAST_EVENT_ID, Feed, asks_for_events, streamed
 from gateway.validation import ECHOED, Wire, validated
 from persistence.tokens import TokenRow
 
 REQUEST_ID: Final = web.RequestKey("request_id", str)
+PLACES: Final = web.RequestKey("places", ExitStack)
+"""What the request holds of admission; a stream gives it back."""
 TOKEN: Final = web.RequestKey("token", TokenRow)
 
 Served = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -31,11 +35,31 @@ def serving(route: Route, services: Services) -> Served:
         asked = no_query if no_query is not None and not request.query_string else _query(request, route.query)
         said = None if route.body is None else await _body(request, route, route.body, services)
         call: Call[Any, Any] = Call(
-            services=services, request_id=request[REQUEST_ID], path=request.match_info, query=asked, body=said
+            services=services,
+            request_id=request[REQUEST_ID],
+            path=request.match_info,
+            query=asked,
+            body=said,
+            last_event_id=request.headers.get(LAST_EVENT_ID),
         )
+        if route.feed is not None and asks_for_events(request):
+            return await _streamed(request, await route.feed(call), services)
         return _response(request, await route.handler(call))
 
     return serve
+
+
+async def _streamed(request: web.Request, feed: Feed[Any], services: Services) -> web.StreamResponse:
+    with services.admission.stream_of(request[TOKEN].id):
+        request[PLACES].close()
+        return await streamed(
+            request,
+            feed,
+            tail=services.tail,
+            limits=services.parts.limits.streams,
+            admission=services.admission,
+            recheck=lambda: authenticate(request, services.ring),
+        )
 
 
 def _required(model: type[Wire]) -> bool:

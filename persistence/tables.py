@@ -12,6 +12,7 @@ from typing import Final
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     ForeignKey,
@@ -30,6 +31,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.types import UserDefinedType
 
 LEDGER_PARTITIONS: Final = 8
 
@@ -40,6 +42,15 @@ metadata: Final = MetaData(
         "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
     }
 )
+
+
+class Xid8(UserDefinedType[str]):
+    """A transaction id that never wraps around."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: object) -> str:
+        return "xid8"
 
 
 def _id(name: str, *, primary_key: bool = False, nullable: bool = False) -> Column[str]:
@@ -199,6 +210,8 @@ ledger_events: Final = Table(
     _text("request_id"),
     Column("payload", JSONB, nullable=False),
     Column("hash", LargeBinary, nullable=False),
+    Column("commit_xid", Xid8(), nullable=False, server_default=text("pg_current_xact_id()")),  # see event_log
+    Index("prop_ledger_events_commit", "commit_xid", "account_id", "seq"),
     postgresql_partition_by="HASH (account_id)",
 )
 
@@ -252,6 +265,13 @@ worker_heartbeats: Final = Table(
     _at("started_at"),
     _at("beat_at"),
     Column("detail", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+)
+
+installation: Final = Table(
+    "prop_installation",  # one row: what all gateways of an installation share
+    metadata,
+    Column("is_only", Boolean, primary_key=True, server_default=text("true")),
+    Column("cursor_secret", LargeBinary, nullable=False),
 )
 
 service_tokens: Final = Table(

@@ -9,7 +9,7 @@ from engine.views import decision_context
 from gateway.calls import Answer, Call
 from gateway.handlers.actions import record
 from gateway.replies import AgedDecisionContext, Prices, aged_snapshot, price
-from gateway.schemas import AccountPageQuery, LedgerQuery, PositionsQuery, PricesQuery, ReadQuery
+from gateway.schemas import AccountPageQuery, PositionsQuery, PricesQuery, ReadQuery
 
 ACTIONS_IN_CONTEXT: Final = 20
 
@@ -39,15 +39,6 @@ async def context(call: Call[ReadQuery, None]) -> Answer:
             actions=tuple(record(account.id, receipt) for receipt in recent),
         )
     )
-
-
-async def ledger(call: Call[LedgerQuery, None]) -> Answer:
-    """Ledger events by seq."""
-    account_id, query, seq = call.account_id, call.query, await call.head(call.query)
-    after = call.after("ledger", int, query, account_id, query.type)
-    start = query.after_seq if after is None else max(after, query.after_seq)
-    found = await call.parts.queries.ledger(account_id, after=start, limit=query.limit, type_=query.type)
-    return Answer(body=call.page("ledger", found, account_id, query.type) | {"accountSeq": seq})
 
 
 async def orders(call: Call[AccountPageQuery, None]) -> Answer:

@@ -17,6 +17,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
+from persistence.migrations.restored import put_in_order
+
 LOCK_KEY: Final = 0x70726F70  # "prop"
 MIGRATOR_WAIT_MS_MAX: Final = 120_000
 """How long to wait for another migrator."""
@@ -35,6 +37,8 @@ def upgrade(url: str) -> None:
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+        connection.commit()
+        put_in_order(connection)
         connection.commit()
 
 

@@ -8,6 +8,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, make_url
+from sqlalchemy.dialects.postgresql.base import ischema_names
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
@@ -15,6 +16,7 @@ from persistence import tables
 from persistence.migrations import run
 
 pytestmark = pytest.mark.postgres
+ischema_names["xid8"] = tables.Xid8  # so that reflection knows it
 
 
 def test_migrating_brings_an_empty_database_to_the_head_and_again_changes_nothing(empty_database_url: str):

@@ -7,8 +7,9 @@ import aiohttp
 import pytest
 
 from gateway.app import build_app
-from gateway.parts import GatewayParts
+from gateway.parts import GatewayLimits, GatewayParts
 from gateway.server import serving_app
+from persistence.event_log import EventLog
 from persistence.queries import Queries
 from persistence.tokens import Tokens
 from tests.e2e.gateway.door import Door
@@ -18,15 +19,17 @@ BOOTSTRAP = "bootstrap-token-of-at-least-32-characters"
 
 
 @asynccontextmanager
-async def gateway_on(engine: Desk) -> AsyncIterator[Door]:
+async def gateway_on(engine: Desk, limits: GatewayLimits | None = None) -> AsyncIterator[Door]:
     tokens = Tokens(engine.writing)
     await tokens.install_bootstrap(BOOTSTRAP)
     parts = GatewayParts(
         client=engine.client,
         queries=Queries(engine.reading),
+        events=EventLog(engine.reading),
         tokens=tokens,
         secret=b"one secret for all of an installation",
         version="0.0.test",
+        limits=limits or GatewayLimits(),
     )
     async with (
         serving_app(build_app(parts), host="127.0.0.1", port=0) as server,

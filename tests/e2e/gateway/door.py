@@ -1,6 +1,7 @@
 """A gateway on a real socket, and what is heard from it."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
@@ -38,6 +39,13 @@ class Door:
 
     async def post(self, path: str, body: Any = None, **more: Any) -> "Heard":
         return await self.send("POST", path, **({} if body is None else {"json": body}), **more)
+
+    @asynccontextmanager
+    async def stream(self, path: str, headers: Mapping[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
+        """An answer that is read while it comes."""
+        sent = {"Authorization": f"Bearer {self._token}", **headers}
+        async with self._http.get(self.url + path, headers=sent) as response:
+            yield response
 
     async def opened(self, *, started: bool = True, **fields: Any) -> str:
         """The id of a new account."""

@@ -35,6 +35,7 @@ from engine.views import AccountView, Receipt, account_view, balance_view
 from gateway.app import build_app
 from gateway.parts import GatewayLimits, GatewayParts
 from gateway.server import RunningServer, ServerLimits, serving_app
+from persistence.event_log import BEGINNING, LoggedEvent, Place
 from persistence.queries import AccountFilter, AccountKey, Page, Queries, StoredAction
 from persistence.store import Created, Head, StoreUnavailable
 from persistence.tokens import Scope, TokenRow, sha256
@@ -192,6 +193,27 @@ class FakeQueries:
     ledger = orders = fills = positions = _nothing
 
 
+class FakeLog:
+    """A log in which a test may put events."""
+
+    def __init__(self) -> None:
+        self.events: list[LoggedEvent] = []
+        self.reads = 0
+        self.away = False
+
+    async def after(self, place: Place, *, limit: int) -> list[LoggedEvent]:
+        self.reads += 1
+        if self.away:
+            raise StoreUnavailable("away")
+        return [logged for logged in self.events if logged.place > place][:limit]
+
+    async def end(self) -> Place:
+        return self.events[-1].place if self.events else BEGINNING
+
+    async def cluster(self) -> str:
+        return "one"
+
+
 class FakeDoor(Door):
     """A gateway over fakes, which a test may steer."""
 
@@ -214,6 +236,7 @@ async def opened_door(
     parts = GatewayParts(
         client=client,
         queries=cast(Queries, FakeQueries(client)),
+        events=FakeLog(),
         tokens=tokens,
         secret=SECRET,
         version="0.0.test",
