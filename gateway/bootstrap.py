@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +29,7 @@ from actors.remote import RayOverseer, reach
 from actors.runtime import RuntimeConfig
 from configs.settings import DEFAULTS, Settings
 from gateway.app import build_app
+from gateway.blocking import started, to_its_end
 from gateway.json_body import BodyLimits
 from gateway.parts import GatewayLimits, GatewayParts
 from gateway.server import ServerLimits, serving_app
@@ -86,7 +88,7 @@ async def running_engine(
     async with AsyncExitStack() as stack:
         step = _Steps(report)
         database_url, adopted = await _database(settings, stack, step)
-        await asyncio.to_thread(upgrade, database_url)
+        await to_its_end(partial(upgrade, database_url))
         step.done("schema", f"at {head()} (head)")
         ray_address = await _ray(settings, stack, log_to_driver)
         step.done("ray", ray_address)
@@ -161,10 +163,9 @@ async def _database(settings: Settings, stack: AsyncExitStack, step: _Steps) -> 
         step.done("postgres", "as configured")
         return settings.database.url, False
     postgres = EmbeddedPostgres(settings.data_dir / "postgres")
-    await asyncio.to_thread(postgres.start)
-    stack.push_async_callback(asyncio.to_thread, postgres.stop)
+    await started(stack, postgres.start, stop=postgres.stop)
     keeping = asyncio.create_task(_keep(postgres))
-    stack.callback(keeping.cancel)
+    stack.push_async_callback(_ended, keeping)
     step.done(
         "postgres", f"bundled, port {postgres.port}" + (", still running from before" if postgres.adopted else "")
     )
@@ -178,20 +179,24 @@ async def _keep(postgres: EmbeddedPostgres) -> None:
         try:
             if not postgres.is_running:
                 log.error("postgres_gone", folder=str(postgres.folder))
-                await asyncio.to_thread(postgres.start)
+                await to_its_end(postgres.start)
                 log.info("postgres_started_again", port=postgres.port)
         except EmbeddedPostgresError as error:
             log.error("postgres_not_started", why=str(error))
 
 
+async def _ended(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 async def _ray(settings: Settings, stack: AsyncExitStack, log_to_driver: bool) -> str:
     namespace, address = settings.ray.namespace, settings.ray.address
     if address is None:
-        joined = await asyncio.to_thread(cluster.start_local, namespace=namespace, log_to_driver=log_to_driver)
+        start = partial(cluster.start_local, namespace=namespace, log_to_driver=log_to_driver)
     else:
-        joined = await asyncio.to_thread(cluster.join, address, namespace=namespace)
-    stack.push_async_callback(asyncio.to_thread, cluster.leave)
-    return joined
+        start = partial(cluster.join, address, namespace=namespace)
+    return await started(stack, start, stop=cluster.leave)
 
 
 async def _parts(
