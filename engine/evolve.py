@@ -139,7 +139,8 @@ def _day(account: Account, event: Event, at: datetime) -> Day | None:
             return today.traded()
         case RuleWarning():
             return today.warning(event.rule)
-        case FillVoided() if event.day is not None:
+        case FillVoided():
+            invariant(event.day is not None, f"{event.TYPE} of {account.id} leaves out what its rules remember")
             return event.day
     return today
 

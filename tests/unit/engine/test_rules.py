@@ -23,6 +23,7 @@ from tests.support.ledger_page import (
     close_long,
     decimal,
     fill_booked,
+    fill_voided,
     given,
     later,
     liquidation_triggered,
@@ -40,6 +41,7 @@ from tests.support.ledger_page import (
     resume,
     rule_warning,
     unpriced,
+    void_fill,
 )
 
 DAY = timedelta(days=1).total_seconds()
@@ -221,6 +223,11 @@ def test_the_peak_of_a_day_does_not_count_at_its_end():
     assert floors(page) == {"trailing_drawdown": decimal(91_000)}
 
 
+def test_an_open_gain_is_no_balance_at_the_end_of_a_day():
+    page = given(ruled(trailing_drawdown=trailing()), open_long("BTC-USD", 1), btc(108_000), mark(), later(DAY))
+    assert floors(page) == {"trailing_drawdown": decimal(90_000)}
+
+
 def test_the_intraday_floor_follows_open_gains():
     """Apex: what was never realized has still been lost."""
     page = given(ruled(trailing_drawdown=trailing(mode="intraday_equity")), open_long("BTC-USD", 1), btc(108_000))
@@ -321,6 +328,22 @@ def test_a_flat_account_far_from_everything_writes_nothing():
     page.then()
 
 
+def test_a_flat_account_is_not_judged_by_the_maximum_drawdown():
+    limits = {"profit_target": target(), "max_drawdown": "0.03"}
+    page = given(ruled(**limits), open_long("BTC-USD", 1), btc(95_000), close_long("BTC-USD")).when(mark())
+    page.outcome("flat").then()
+
+
+def test_nothing_more_is_allowed_to_be_lost_of_what_is_gone():
+    """Prices too old to liquidate at let an account fall below zero; a share of that is no room."""
+    rule = daily(basis="day_start", of="equity")
+    page = given(ruled(max_daily_loss=rule), open_long("BTC-USD", 4), priced("BTC-USD", 24_000, age_ms=60_001))
+    page.when(mark()).balance(equity=-4_000)
+    assert page.account.status == "active"
+    page.when(later(DAY))
+    assert floors(page) == {"max_daily_loss": decimal(-4_000)}
+
+
 # ---------------------------------------------------------------- warnings
 
 
@@ -360,6 +383,21 @@ def test_each_floor_warns_for_itself():
 def test_a_breach_that_may_not_be_acted_on_yet_is_at_least_warned_of():
     page = given(ruled(max_daily_loss=daily()), open_long("BTC-USD", 1), later(1))
     page.when(btc(94_000, age_ms=60_001), mark()).outcome("marked").then(mark_to_market(), rule_warning(equity=94_000))
+
+
+# ---------------------------------------------------------------- corrections
+
+
+def test_a_void_takes_back_what_the_rules_remember_of_the_fill():
+    """Yesterday's gain was a mistake: without it there is no higher anchor, no peak and no breach by the correction."""
+    limits = {"max_daily_loss": daily(), "trailing_drawdown": trailing(), "profit_target": target(min_trading_days=9)}
+    page = given(ruled(**limits), *closed_at(120_000), pause(), resume())
+    assert floors(page) == {"max_daily_loss": decimal(115_000), "trailing_drawdown": decimal(110_000)}
+    page.when(later(DAY), void_fill(1, cascade=True)).then(fill_voided(cash=100_000, high_watermark=100_000))
+    assert floors(page) == {"max_daily_loss": decimal(95_000), "trailing_drawdown": decimal(90_000)}
+    assert page.account.day is not None
+    assert (page.account.day.date, page.account.day.trading_days) == (date(2026, 1, 7), 0)
+    page.when(mark()).outcome("flat").then()
 
 
 # ---------------------------------------------------------------- the target
