@@ -9,7 +9,7 @@ PARALLEL := $(FAST) tests/contract tests/simulation
 SERIAL := tests/integration tests/actors tests/e2e
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check fmt bench lock clean
+.PHONY: help install run test check fmt client bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,11 @@ check: install ## lint, types, import rules and the fast tests, in under a minut
 fmt: install ## format the code and fix what can be fixed
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
+
+client: install ## write the client's models again, after a reply or a request has changed
+	$(BIN)/python -m gateway.client_models > prop/models.new
+	mv prop/models.new prop/models.py
+	$(BIN)/ruff format --quiet prop/models.py
 
 bench: install ## measure throughput and latency on this machine
 	$(BIN)/python -m benchmarks

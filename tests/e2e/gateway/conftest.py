@@ -8,7 +8,7 @@ import pytest
 
 from gateway.app import build_app
 from gateway.parts import GatewayLimits, GatewayParts
-from gateway.server import serving_app
+from gateway.server import ServerLimits, serving_app
 from persistence.event_log import EventLog
 from persistence.queries import Queries
 from persistence.tokens import Tokens
@@ -19,7 +19,9 @@ BOOTSTRAP = "bootstrap-token-of-at-least-32-characters"
 
 
 @asynccontextmanager
-async def gateway_on(engine: Desk, limits: GatewayLimits | None = None) -> AsyncIterator[Door]:
+async def gateway_on(
+    engine: Desk, limits: GatewayLimits | None = None, server_limits: ServerLimits | None = None, *, port: int = 0
+) -> AsyncIterator[Door]:
     tokens = Tokens(engine.writing)
     await tokens.install_bootstrap(BOOTSTRAP)
     parts = GatewayParts(
@@ -32,7 +34,7 @@ async def gateway_on(engine: Desk, limits: GatewayLimits | None = None) -> Async
         limits=limits or GatewayLimits(),
     )
     async with (
-        serving_app(build_app(parts), host="127.0.0.1", port=0) as server,
+        serving_app(build_app(parts), host="127.0.0.1", port=port, limits=server_limits) as server,
         aiohttp.ClientSession() as http,
     ):
         yield Door(server, http, BOOTSTRAP)

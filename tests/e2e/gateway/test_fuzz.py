@@ -5,11 +5,8 @@ Postgres; accounts in paths are real ones in several states. `pytest --hypothesi
 printed with a failure, beside the request.
 """
 
-import asyncio
-import threading
 import zlib
 from collections.abc import Iterator
-from concurrent.futures import Future
 from typing import Any
 
 import hypothesis
@@ -25,10 +22,9 @@ from schemathesis.specs.openapi import checks
 
 from gateway.routes import ROUTES
 from persistence.embedded import EmbeddedPostgres
-from tests.e2e.gateway.conftest import BOOTSTRAP, gateway_on
+from tests.e2e.gateway.conftest import BOOTSTRAP
 from tests.e2e.gateway.described import JUDGE, operation
-from tests.support.desk import desk
-from tests.support.postgres import temporary_database
+from tests.e2e.gateway.threaded import gateway_in_a_thread
 
 pytestmark = pytest.mark.postgres
 
@@ -61,29 +57,8 @@ CHECKS = [
 
 @pytest.fixture(scope="module")
 def url(postgres_server: EmbeddedPostgres, migrated_template: str) -> Iterator[str]:
-    """A gateway that runs in a thread of its own, since the fuzzer does not await."""
-    started: Future[str] = Future()
-    over = threading.Event()
-
-    async def serve(database_url: str) -> None:
-        try:
-            async with desk(database_url) as engine, gateway_on(engine) as door:
-                await engine.observe("BTC-USD", "50000")
-                started.set_result(door.url)
-                await asyncio.to_thread(over.wait)
-        except BaseException as error:
-            if not started.done():
-                started.set_exception(error)
-            raise
-
-    with temporary_database(postgres_server, migrated_template) as database_url:
-        thread = threading.Thread(target=lambda: asyncio.run(serve(database_url)))
-        thread.start()
-        try:
-            yield started.result(30)
-        finally:
-            over.set()
-            thread.join()
+    with gateway_in_a_thread(postgres_server, migrated_template) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,151 @@
+"""Reads: accounts, what they hold and did, prices, and the ledger as it is written.
+
+Reads of one account take `min_seq` and `wait_ms`: read your writes. Lists are iterators that turn their own pages.
+"""
+
+from collections.abc import AsyncIterator, Iterable
+from typing import Literal
+
+from prop.calls import Calls
+from prop.models import Account, DecisionContext, Fill, LedgerEvent, Order, Position, Price, Prices, Snapshot
+from prop.stream import StreamedEvent, follow
+from prop.transport import PREFIX
+
+Status = Literal["pending", "active", "paused", "locked", "completed", "liquidated"]
+
+
+class ReadCalls(Calls):
+    """The part of the client that reads."""
+
+    async def account(self, account_id: str, *, min_seq: int = 0, wait_ms: int = 0) -> Account:
+        """One account.
+
+        >>> (await prop.account(account.id)).owner_id
+        'user-7'
+        """
+        return await self._get(f"{PREFIX}/accounts/{account_id}", Account, minSeq=min_seq, waitMs=wait_ms)
+
+    def accounts(
+        self,
+        *,
+        status: Status | None = None,
+        owner_id: str | None = None,
+        clone_id: str | None = None,
+        race_id: str | None = None,
+        mode: Literal["audition", "race", "live_paper"] | None = None,
+    ) -> AsyncIterator[Account]:
+        """Accounts that match every filter, oldest first.
+
+        >>> [each.id async for each in prop.accounts(status="active")] == [account.id]
+        True
+        """
+        filters = {"status": status, "ownerId": owner_id, "cloneId": clone_id, "raceId": race_id, "mode": mode}
+        return self._rows(f"{PREFIX}/accounts", Account, filters)
+
+    def clone_accounts(self, clone_id: str) -> AsyncIterator[Account]:
+        """Accounts of a clone, oldest first.
+
+        >>> [each.clone_id async for each in prop.clone_accounts("clone-9")]
+        ['clone-9']
+        """
+        return self._rows(f"{PREFIX}/clones/{clone_id}/accounts", Account, {})
+
+    async def snapshot(self, account_id: str, *, min_seq: int = 0, wait_ms: int = 0) -> Snapshot:
+        """The account, its balance and its open positions, each with the age of its mark.
+
+        >>> (await prop.snapshot(account.id, min_seq=taken.account_seq)).positions[0].quantity
+        Decimal('0.50000000')
+        """
+        return await self._get(f"{PREFIX}/accounts/{account_id}/snapshot", Snapshot, minSeq=min_seq, waitMs=wait_ms)
+
+    async def decision_context(self, account_id: str, *, min_seq: int = 0, wait_ms: int = 0) -> DecisionContext:
+        """What an agent needs before it decides.
+
+        >>> (await prop.decision_context(account.id)).symbols[0].symbol
+        'BTC-USD'
+        """
+        path = f"{PREFIX}/accounts/{account_id}/decision-context"
+        return await self._get(path, DecisionContext, minSeq=min_seq, waitMs=wait_ms)
+
+    def orders(self, account_id: str, *, min_seq: int = 0, wait_ms: int = 0) -> AsyncIterator[Order]:
+        """Orders, oldest first.
+
+        >>> [order.intent async for order in prop.orders(account.id)]
+        ['open']
+        """
+        query = {"minSeq": min_seq, "waitMs": wait_ms}
+        return self._rows(f"{PREFIX}/accounts/{account_id}/orders", Order, query)
+
+    def fills(self, account_id: str, *, min_seq: int = 0, wait_ms: int = 0) -> AsyncIterator[Fill]:
+        """Fills, oldest first.
+
+        >>> [fill.fee async for fill in prop.fills(account.id)]
+        [Decimal('25.00000000')]
+        """
+        query = {"minSeq": min_seq, "waitMs": wait_ms}
+        return self._rows(f"{PREFIX}/accounts/{account_id}/fills", Fill, query)
+
+    def positions(
+        self,
+        account_id: str,
+        *,
+        status: Literal["open", "closed", "all"] = "open",
+        min_seq: int = 0,
+        wait_ms: int = 0,
+    ) -> AsyncIterator[Position]:
+        """Positions by when they were opened.
+
+        >>> [position.side async for position in prop.positions(account.id, status="all")]
+        ['long']
+        """
+        query = {"status": status, "minSeq": min_seq, "waitMs": wait_ms}
+        return self._rows(f"{PREFIX}/accounts/{account_id}/positions", Position, query)
+
+    def ledger(
+        self,
+        account_id: str,
+        *,
+        after_seq: int = 0,
+        type: str | None = None,  # the name that the API has for it
+        min_seq: int = 0,
+        wait_ms: int = 0,
+    ) -> AsyncIterator[LedgerEvent]:
+        """Ledger events that are there, by seq.
+
+        >>> [event.type async for event in prop.ledger(account.id, type="fill_booked")]
+        ['fill_booked']
+        """
+        query = {"afterSeq": after_seq, "type": type, "minSeq": min_seq, "waitMs": wait_ms}
+        return self._rows(f"{PREFIX}/accounts/{account_id}/ledger", LedgerEvent, query)
+
+    def follow_ledger(self, account_id: str, *, after_seq: int = 0) -> AsyncIterator[StreamedEvent]:
+        """Ledger events of an account after `after_seq`: those that are there, then each as it is committed, for ever.
+
+        >>> async for event in prop.follow_ledger(account.id):
+        ...     print(event.seq, event.type)
+        ...     break
+        1 account_created
+        """
+        after = str(after_seq) if after_seq else None
+        return follow(self._transport, f"{PREFIX}/accounts/{account_id}/ledger", query={}, after=after)
+
+    def events(
+        self, *, after: str | None = None, start: Literal["beginning", "now"] = "beginning"
+    ) -> AsyncIterator[StreamedEvent]:
+        """Ledger events of all accounts after the `stream_id` of one, then each as it is committed, for ever.
+
+        >>> async for event in prop.events(start="beginning"):
+        ...     print(event.account_id == account.id, event.type)
+        ...     break
+        True account_created
+        """
+        return follow(self._transport, f"{PREFIX}/events", query={"start": start}, after=after)
+
+    async def prices(self, symbols: Iterable[str] | None = None) -> list[Price]:
+        """The quotes the engine sees now; all of them, or those of `symbols` that have one.
+
+        >>> [price.mid for price in await prop.prices(["BTC-USD"])]
+        [Decimal('50000.00000000')]
+        """
+        wanted = None if symbols is None else ",".join(symbols)
+        return (await self._get(f"{PREFIX}/prices", Prices, symbols=wanted)).data

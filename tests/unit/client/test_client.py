@@ -1,0 +1,213 @@
+"""The client: light, whole, in step with the API, and stubborn only where that is safe."""
+
+import ast
+import asyncio
+import inspect
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from pydantic import ValidationError
+
+import prop.models
+from gateway.client_models import module
+from gateway.examples import of_schema
+from gateway.openapi import document
+from gateway.problems import KINDS
+from gateway.routes import ROUTES
+from prop import ActionIn, AsyncProp, Prop, Refused, Unreachable, errors, transport
+
+SCHEMAS = document(ROUTES, version="")["components"]["schemas"]
+ACCOUNT = of_schema(SCHEMAS["AccountView"], SCHEMAS, within="AccountView")
+
+
+def test_it_imports_aiohttp_and_pydantic_and_nothing_of_the_engine():
+    heavy = "ray sqlalchemy psycopg msgspec structlog prometheus_client alembic typer rich uvloop"
+    ours = "engine persistence actors gateway configs"
+    seen = subprocess.run(
+        [sys.executable, "-c", f"import sys, prop; print(sorted(set('{heavy} {ours}'.split()) & set(sys.modules)))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert seen.stdout.strip() == "[]"
+
+
+def test_its_models_are_those_of_the_api():
+    written = Path(prop.models.__file__).read_text()
+    assert ast.dump(ast.parse(written)) == ast.dump(ast.parse(module())), "a reply or a request changed: `make client`"
+
+
+def test_there_is_an_exception_for_every_code():
+    assert set(KINDS) - set(Refused.codes) == set()
+    assert errors.__doc__ is not None
+    for code, kind in Refused.codes.items():
+        assert kind.__name__ in errors.__doc__, code
+        assert isinstance(errors.refusal(409, {"code": code}), kind)
+
+
+@pytest.mark.parametrize(
+    ("status", "family"),
+    [(400, errors.BadInput), (404, errors.NotFound), (409, errors.Conflict), (503, errors.Busy), (500, errors.Failed)],
+)
+def test_a_code_of_tomorrow_is_of_its_family(status: int, family: type[Refused]):
+    refused = errors.refusal(status, {"code": "of_tomorrow", "detail": "so", "requestId": "r", "limit": "5"})
+    assert type(refused) is family
+    assert (refused.code, refused.members) == ("of_tomorrow", {"limit": "5"})
+
+
+def public(client: type) -> dict[str, Any]:
+    return {name: each for name, each in inspect.getmembers(client, callable) if not name.startswith("_")}
+
+
+def test_the_sync_face_has_every_method_and_its_text():
+    asynchronous, blocking = public(AsyncProp), public(Prop)
+    assert set(asynchronous) == set(blocking)
+    for name, method in asynchronous.items():
+        if name != "close":
+            assert blocking[name].__doc__ == method.__doc__
+            assert inspect.signature(blocking[name]).parameters == inspect.signature(method).parameters
+
+
+def test_money_is_never_a_float():
+    assert ActionIn(decision_action_id="a", action="open", quantity="0.10").wire()["quantity"] == "0.10"
+    assert ActionIn(decision_action_id="a", action="open", quantity=Decimal("1E+3")).wire()["quantity"] == "1000"
+    with pytest.raises(ValidationError, match="no float"):
+        ActionIn(decision_action_id="a", action="open", quantity=0.1)
+
+
+# ---------------------------------------------------------------- what is sent again
+
+Answer = tuple[int, dict[str, Any]] | None
+"""Status and body; None drops the connection."""
+
+
+class Scripted:
+    """A gateway that answers in turn as it is told, and remembers what was asked."""
+
+    def __init__(self, *answers: Answer, headers: dict[str, str] | None = None) -> None:
+        self.asked: list[tuple[str, str, str]] = []
+        self._answers = list(answers)
+        self._headers = headers
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self.asked.append((request.method, request.path_qs, await request.text()))
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if answer is None:
+            assert request.transport is not None
+            request.transport.abort()
+            return web.Response()
+        return web.json_response(answer[1], status=answer[0], headers=self._headers)
+
+    @asynccontextmanager
+    async def client(self, deadline_s: float = 5.0) -> AsyncIterator[AsyncProp]:
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", self.answer)
+        async with (
+            TestServer(app) as server,
+            AsyncProp(str(server.make_url("")), "token", deadline_s=deadline_s) as client,
+        ):
+            yield client
+
+
+def problem(status: int, code: str) -> Answer:
+    return status, {"code": code, "detail": f"because {code}", "requestId": "r-1", "retryable": status in (429, 503)}
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "PAUSE_SECONDS_FIRST", 0.01)
+    monkeypatch.setattr(transport, "PAUSE_SECONDS_MAX", 0.02)
+
+
+async def test_a_write_is_sent_again_as_it_was_until_it_is_answered():
+    answers = [problem(503, "outcome_unknown"), None, problem(429, "rate_limited"), problem(408, "request_timeout")]
+    gateway = Scripted(*answers, (422, {"code": "invalid_request"}))
+    async with gateway.client() as client:
+        with pytest.raises(errors.InvalidRequest) as refused:
+            await client.create_account("o", "c")
+        with pytest.raises(errors.InvalidRequest):
+            await client.decide("a", [{"action": "hold"}])
+    assert refused.value.attempts == 5
+    assert len(set(gateway.asked[:5])) == 1
+    assert '"idempotencyKey": "made:' in gateway.asked[0][2]
+    assert '"decisionRunId": "made:' in gateway.asked[5][2]
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 500])
+async def test_a_no_is_not_asked_again(status: int):
+    gateway = Scripted(problem(status, "no"))
+    async with gateway.client() as client:
+        with pytest.raises(Refused, match=f"{status} no: because no"):
+            await client.account("a")
+    assert len(gateway.asked) == 1
+
+
+async def test_the_pause_that_is_asked_for_is_made_unless_the_deadline_comes_first():
+    gateway = Scripted(problem(429, "rate_limited"), (200, {"live": True}), headers={"Retry-After": "1"})
+    loop = asyncio.get_running_loop()
+    async with gateway.client() as client:
+        since = loop.time()
+        assert await client.live()
+        assert 1.0 <= loop.time() - since < 2.0
+    gateway = Scripted(problem(503, "overloaded"), headers={"Retry-After": "60"})
+    async with gateway.client() as client:
+        since = loop.time()
+        with pytest.raises(errors.Overloaded) as refused:
+            await client.live()
+        assert loop.time() - since < 1.0
+    assert (refused.value.retry_after_s, refused.value.request_id, refused.value.retryable) == (60.0, "r-1", True)
+
+
+async def test_a_deadline_ends_it():
+    gateway = Scripted(problem(503, "overloaded"))
+    async with gateway.client(deadline_s=0.2) as client:
+        with pytest.raises(errors.Overloaded):
+            await client.account("a")
+    assert len(gateway.asked) > 2
+    async with AsyncProp("http://127.0.0.1:1", "token", deadline_s=0.1) as client:
+        with pytest.raises(Unreachable, match=r"http://127\.0\.0\.1:1 does not answer"):
+            await client.live()
+
+
+async def test_an_ending_that_an_earlier_attempt_made_is_a_success():
+    terminal = problem(409, "account_terminal")
+    for status, succeeds in (("completed", True), ("liquidated", False)):
+        gateway = Scripted(None, terminal, (200, {**ACCOUNT, "status": status}))
+        async with gateway.client() as client:
+            if succeeds:
+                assert (await client.complete("a")).status == "completed"
+            else:
+                with pytest.raises(errors.AccountTerminal):
+                    await client.complete("a")
+        assert [method for method, _, _ in gateway.asked] == ["POST", "POST", "GET"]
+
+
+async def test_an_account_that_had_ended_before_is_not_ended_again():
+    gateway = Scripted(problem(409, "account_terminal"))
+    async with gateway.client() as client:
+        with pytest.raises(errors.AccountTerminal):
+            await client.complete("a")
+    assert len(gateway.asked) == 1
+
+
+async def test_what_is_not_this_api_is_said_so():
+    gateway = Scripted((502, {"html": "<h1>Bad Gateway</h1>"}))
+    async with gateway.client(deadline_s=0.05) as client:
+        with pytest.raises(Unreachable, match="does not speak this API: 502"):
+            await client.live()
+
+
+def test_a_closed_client_is_closed():
+    client = Prop("http://127.0.0.1:1", "token", deadline_s=0.05)
+    with pytest.raises(Unreachable):
+        client.live()
+    client.close()
+    client.close()
