@@ -53,6 +53,11 @@ class GatewaySettings(Section):
     """Requests being served at once; beyond it 503, so that memory stays flat."""
     in_flight_per_token_max: AtLeastOne
     """The same per token (429), so that one caller cannot starve the others."""
+    rate_per_token: AtLeastOne
+    """Requests a second that one token may keep up at one gateway; beyond it 429. By default more than a gateway
+    serves: lower it for callers that share a gateway with others who matter more."""
+    rate_burst_per_token: AtLeastOne
+    """Requests one token may make at once after a rest."""
     body_bytes_max: AtLeastOne
     """Request body; beyond it 413."""
     json_depth_max: AtLeastOne

@@ -1,12 +1,14 @@
 """Admission: how much a gateway takes on at once (G11). Decided from the head of a request, before its body is read."""
 
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
 from gateway.metrics import HttpMetrics
 from gateway.problems import Problem
+from gateway.rates import RateLimit, Rates
 
 IN_FLIGHT_MAX: Final = 256
 IN_FLIGHT_PER_TOKEN_MAX: Final = 64
@@ -25,6 +27,8 @@ class Admission:
         in_flight_per_token_max: int = IN_FLIGHT_PER_TOKEN_MAX,
         streams_max: int = STREAMS_MAX,
         streams_per_token_max: int = STREAMS_PER_TOKEN_MAX,
+        rate: RateLimit | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._metrics = metrics
         self._in_flight_max = in_flight_max
@@ -33,6 +37,7 @@ class Admission:
         self._streams_per_token_max = streams_per_token_max
         self._of_token: Counter[str] = Counter()
         self._streams_of_token: Counter[str] = Counter()
+        self._rates = Rates(rate or RateLimit(), monotonic=monotonic)
         self.in_flight = 0
         self.streams = 0
         self.draining = False
@@ -55,7 +60,11 @@ class Admission:
 
     @contextmanager
     def place_of(self, token_id: str) -> Iterator[None]:
-        """A place among those of one token. Raises `Problem` `rate_limited`."""
+        """A place among those of one token, and one of the requests it may make a second. Raises `Problem`
+        `rate_limited`."""
+        wait_s = self._rates.take(token_id)
+        if wait_s:
+            raise self._refusal("rate_limited", "this token makes too many requests a second", retry_after_s=wait_s)
         if self._of_token[token_id] >= self._per_token_max:
             raise self._refusal("rate_limited", f"{self._per_token_max} requests of this token are in flight")
         self._of_token[token_id] += 1
@@ -85,6 +94,6 @@ class Admission:
                 del self._streams_of_token[token_id]
             self._metrics.streams.set(self.streams)
 
-    def _refusal(self, code: str, detail: str = "") -> Problem:
+    def _refusal(self, code: str, detail: str = "", *, retry_after_s: int | None = None) -> Problem:
         self._metrics.shed(code)
-        return Problem(code, detail)
+        return Problem(code, detail, headers={} if retry_after_s is None else {"Retry-After": str(retry_after_s)})

@@ -35,6 +35,7 @@ def build_app(parts: GatewayParts) -> web.Application:
         in_flight_per_token_max=parts.limits.in_flight_per_token_max,
         streams_max=parts.limits.streams.streams_max,
         streams_per_token_max=parts.limits.streams.streams_per_token_max,
+        rate=parts.limits.rate_per_token,
     )
     streams = parts.limits.streams
     tail = Tail(parts.events, poll_ms=streams.poll_ms, buffer_bytes_max=streams.buffer_bytes_max)

@@ -32,6 +32,7 @@ from gateway.app import build_app
 from gateway.blocking import started, to_its_end
 from gateway.json_body import BodyLimits
 from gateway.parts import GatewayLimits, GatewayParts
+from gateway.rates import RateLimit
 from gateway.server import ServerLimits, serving_app
 from gateway.streaming import StreamLimits
 from persistence.embedded import EmbeddedPostgres, EmbeddedPostgresError
@@ -239,6 +240,9 @@ async def _parts(
         limits=GatewayLimits(
             in_flight_max=settings.gateway.in_flight_max,
             in_flight_per_token_max=settings.gateway.in_flight_per_token_max,
+            rate_per_token=RateLimit(
+                per_second=settings.gateway.rate_per_token, burst=settings.gateway.rate_burst_per_token
+            ),
             actions_per_batch_max=settings.gateway.actions_per_batch_max,
             body=BodyLimits(
                 bytes_max=settings.gateway.body_bytes_max,

@@ -12,6 +12,7 @@ from actors.port import AccountClient
 from gateway.admission import IN_FLIGHT_MAX, IN_FLIGHT_PER_TOKEN_MAX
 from gateway.auth import LiveTokens
 from gateway.json_body import BodyLimits
+from gateway.rates import RateLimit
 from gateway.schemas import ACTIONS_MAX
 from gateway.streaming import StreamLimits
 from gateway.tail import Source
@@ -29,6 +30,7 @@ class GatewayLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     in_flight_max: int = IN_FLIGHT_MAX
     in_flight_per_token_max: int = IN_FLIGHT_PER_TOKEN_MAX
+    rate_per_token: RateLimit = RateLimit()
     actions_per_batch_max: int = ACTIONS_MAX
     body: BodyLimits = BodyLimits()
     streams: StreamLimits = StreamLimits()

@@ -54,7 +54,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "idempotency_key_reused": Kind(422, "The idempotency key belongs to another request"),
     "decision_action_conflict": Kind(422, "An action of this key was answered before with other content"),
     "duplicate_decision_action": Kind(422, "A decisionActionId occurs twice in the batch"),
-    "rate_limited": Kind(429, "Too many requests in flight for this token", retryable=True, retry_after_s=1),
+    "rate_limited": Kind(429, "Too many requests of this token, a second or at once", retryable=True, retry_after_s=1),
     "internal_error": Kind(500, "The engine failed at this request"),
     "overloaded": Kind(503, "Too busy; nothing was done", retryable=True, retry_after_s=1),
     "outcome_unknown": Kind(503, "Not confirmed; send the same ids again", retryable=True, retry_after_s=1),
