@@ -76,6 +76,7 @@ class Connection(RequestHandler, Watched):
             raise ConnectionError("the answer had begun")
         problem = Problem("internal_error" if status >= 500 else "bad_request")
         request_id = uuid7(datetime.now(UTC), os.urandom(10))
+        log.info("request", request_id=request_id, route="unmatched", status=problem.kind.status, code=problem.code)
         response = web.Response(
             body=problem.body(instance="", request_id=request_id),
             status=problem.kind.status,
