@@ -6,8 +6,8 @@ is poisoned. Events wait here, in order, until the host takes them along in its 
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 
 from engine.book import AccountBook, Entry
 from engine.events import RecordedEvent
@@ -28,6 +28,9 @@ class Hosted:
         self.in_hand = 0
         self._snapshot_seq = 0
         self._pending: deque[tuple[Entry, AuditEntry | None]] = deque()
+        self._intake = asyncio.Event()
+        self._intake.set()
+        self._correcting = asyncio.Lock()
         self._waiters: list[tuple[int, asyncio.Future[bool]]] = []
 
     @property
@@ -55,6 +58,26 @@ class Hosted:
             yield
         finally:
             self.in_hand -= 1
+
+    @property
+    def takes_in(self) -> bool:
+        """Whether a decision may be made now."""
+        return self._intake.is_set()
+
+    async def intake(self) -> None:
+        """Wait until a decision may be made: from here to the decision nothing may be awaited."""
+        while not self._intake.is_set():  # the next correction may have closed it again meanwhile
+            await self._intake.wait()
+
+    @asynccontextmanager
+    async def closed(self) -> AsyncIterator[None]:
+        """Nothing else is decided meanwhile: what waits goes on afterwards, corrections one after the other."""
+        async with self._correcting:
+            self._intake.clear()
+            try:
+                yield
+            finally:
+                self._intake.set()
 
     def enqueue(self, entry: Entry, audit: AuditEntry | None = None) -> None:
         """Put a decision, and what the audit log is to say of it, behind those that wait."""

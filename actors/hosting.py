@@ -11,12 +11,28 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Final
 
 import structlog
 
+from actors import correcting
 from actors.hosted import Hosted, payload_bytes
 from actors.limits import HostLimits
-from actors.messages import Conflicted, Read, Reading, Refused, Reply, Request, Submit, Submitted, Take, Taken, Unserved
+from actors.messages import (
+    Conflicted,
+    Correct,
+    Read,
+    Reading,
+    Recompute,
+    Refused,
+    Reply,
+    Request,
+    Submit,
+    Submitted,
+    Take,
+    Taken,
+    Unserved,
+)
 from actors.ports import Activation, Appender, Pulse, Tally
 from engine.account import MARKED, TERMINAL
 from engine.book import Entry
@@ -24,16 +40,19 @@ from engine.commands import MarkToMarket
 from engine.decide import Context
 from engine.quotes import Quote
 from engine.rejections import Refusal
-from engine.views import ActionKey, Receipt, account_view, balance_view
+from engine.views import ActionKey, Receipt, balance_view
+from persistence import recompute
 from persistence.committer import AppendVerdict, Overloaded
 from persistence.recovery import recover
-from persistence.store import Append, Store, StoredSnapshot, StoreUnavailable
+from persistence.store import Append, AuditEntry, Store, StoredSnapshot, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
 OVERLOAD_PAUSE_S = 0.02
 QUARANTINE_AFTER = 2
 """An account that breaks this often at one seq is not rebuilt again."""
+REBUILDING: Final = Unserved("not_hosted", "the account is being rebuilt")
+UNCONFIRMED: Final = Unserved("outcome_unknown", "the commit could not be confirmed; send the same ids again")
 
 
 def utc_now() -> datetime:
@@ -153,6 +172,10 @@ class AccountHost:
                         return await self._take(hosted, request)
                     case Submit():
                         return await self._submit(hosted, request)
+                    case Correct():
+                        return await self._correct(hosted, request)
+                    case Recompute():
+                        return await self._recompute(hosted, request)
                     case Read():
                         return await self._read(hosted)
             except StoreUnavailable as away:
@@ -163,8 +186,11 @@ class AccountHost:
 
     async def _take(self, hosted: Hosted, request: Take) -> Reply:
         recalled = await self._recall(hosted, request.batch.keys)
+        while not hosted.takes_in:
+            await hosted.intake()
+            recalled = await self._recall(hosted, request.batch.keys)
         if hosted.poisoned:
-            return Unserved("not_hosted", "the account is being rebuilt")
+            return REBUILDING
         book = hosted.book.fork() if request.dry_run else hosted.book
         before = book.account.seq
         outcome = book.take(request.batch, self._context(), request_id=request.request_id, recalled=recalled)
@@ -176,21 +202,76 @@ class AccountHost:
         return await self._recorded(hosted, outcome, taken)
 
     async def _submit(self, hosted: Hosted, request: Submit) -> Reply:
+        await hosted.intake()
+        if hosted.poisoned:
+            return REBUILDING
         book = hosted.book.fork() if request.dry_run else hosted.book
-        before = book.account.seq
+        before = book.account
         outcome = book.submit(request.command, self._context(), request_id=request.request_id)
         if isinstance(outcome, Refusal):
-            return await self._settled(hosted, before, Refused(outcome))
+            return await self._settled(hosted, before.seq, Refused(outcome))
         decision = outcome.decision
         reply = Submitted(
-            account_view(outcome.account),
+            correcting.shown(outcome.account, before, dry_run=request.dry_run),
             balance_view(outcome.account),
             decision.mark if decision else None,
             decision.failures if decision else (),
         )
         if request.dry_run:
-            return await self._settled(hosted, before, reply)
-        return await self._recorded(hosted, outcome, reply)
+            return await self._settled(hosted, before.seq, reply)
+        return await self._recorded(hosted, outcome, reply, correcting.audited(request, before, outcome.account))
+
+    async def _correct(self, hosted: Hosted, request: Correct) -> Reply:
+        """Take a fill out: decided over the whole ledger, while nothing else of this account is."""
+        async with hosted.closed():
+            if not await hosted.durable(hosted.book.account.seq):
+                return REBUILDING
+            ledger = await correcting.whole_ledger(self._store, hosted.account_id)
+            if hosted.poisoned:
+                return REBUILDING
+            before = hosted.book.account
+            book = hosted.book.fork() if request.dry_run else hosted.book
+            outcome = book.correct(request.command, ledger, self._now(), request_id=request.request_id)
+            if isinstance(outcome, Entry) and outcome.recorded and not request.dry_run:
+                self._enqueue(hosted, outcome, correcting.audited(request, before, outcome.account))
+        if isinstance(outcome, Refusal):
+            return await self._settled(hosted, before.seq, Refused(outcome))
+        reply = correcting.corrected(outcome, before, dry_run=request.dry_run)
+        if request.dry_run:
+            return await self._settled(hosted, before.seq, reply)
+        if outcome.recorded:
+            return reply if await hosted.durable(outcome.account.seq) else UNCONFIRMED
+        return await self._recorded(hosted, outcome, reply, correcting.audited(request, before, before))
+
+    async def _recompute(self, hosted: Hosted, request: Recompute) -> Reply:
+        """Hold the live account and its tables to the ledger, while nothing of this account is decided."""
+        async with hosted.closed():
+            if not await hosted.durable(hosted.book.account.seq):
+                return REBUILDING
+            stored = await self._store.stored(hosted.account_id)
+            if hosted.poisoned:
+                return REBUILDING
+            before = hosted.book.account
+            found = recompute.examined(stored, hosted.book, self._limits.receipts_in_memory_max)
+            if request.dry_run:
+                return await self._settled(hosted, before.seq, correcting.recomputed(found, before.seq, repaired=False))
+            if found.book is None:
+                reply = correcting.recomputed(found, before.seq, repaired=False)
+                await self._store.note(correcting.audited(request, before, before))
+                return await self._settled(hosted, before.seq, reply)
+            asked_at = self._monotonic()
+            mend = correcting.mended(found, found.book, request, before, self._now())
+            try:
+                verdict = await self._store.mend(mend)
+            except StoreUnavailable as away:
+                self._poison(hosted, f"a recompute was not confirmed: {away}", counts=False)
+                return UNCONFIRMED
+            if verdict != "committed":
+                self._poison(hosted, f"recompute {verdict}", counts=False)
+                return REBUILDING
+            hosted.book = found.book
+            hosted.became_durable(found.book.account.seq, confirmed_at=asked_at)
+        return correcting.recomputed(found, found.book.account.seq, repaired=bool(found.drift))
 
     async def _read(self, hosted: Hosted) -> Reply:
         account = hosted.book.account
@@ -205,14 +286,16 @@ class AccountHost:
             asked |= set(missing)
         return recalled
 
-    async def _recorded(self, hosted: Hosted, entry: Entry, reply: Reply) -> Reply:
-        """The reply to a decision, once its events are durable; without events it only reads."""
+    async def _recorded(self, hosted: Hosted, entry: Entry, reply: Reply, audit: AuditEntry | None = None) -> Reply:
+        """The reply to a decision, once its events are durable; without events it only reads, and what an administrator
+        asked for is noted alone."""
         if not entry.recorded:
-            return await self._settled(hosted, entry.account.seq, reply)
-        self._enqueue(hosted, entry)
-        if await hosted.durable(entry.account.seq):
-            return reply
-        return Unserved("outcome_unknown", "the commit could not be confirmed; send the same ids again")
+            settled = await self._settled(hosted, entry.account.seq, reply)
+            if audit is not None and not isinstance(settled, Unserved):
+                await self._store.note(audit)
+            return settled
+        self._enqueue(hosted, entry, audit)
+        return reply if await hosted.durable(entry.account.seq) else UNCONFIRMED
 
     async def _settled(self, hosted: Hosted, seq: int, reply: Reply) -> Reply:
         """A reply that only read: given when what it saw is durable and this host still may speak for the account."""
@@ -234,10 +317,11 @@ class AccountHost:
         """Mark every account that trades on one price vector, each on its own (G8)."""
         counts = {"marked": 0, "flat": 0, "failed": 0, "liquidated": 0}
         pending, dropped = [], []
-        accounts = list(self._hosted.values())
+        accounts = sorted(self._hosted.values(), key=lambda hosted: not hosted.takes_in)  # what is corrected comes last
         for place, hosted in enumerate(accounts, 1):
             if place % self._limits.marks_per_turn == 0:
                 await asyncio.sleep(0)  # let requests in between: a pass must not stop trading
+            await hosted.intake()
             if hosted.poisoned or hosted.book.account.status not in MARKED:
                 continue
             entry = self._mark_one(hosted, pass_id, quotes)
@@ -270,8 +354,8 @@ class AccountHost:
     def _context(self) -> Context:
         return Context(self._now(), self._quotes)
 
-    def _enqueue(self, hosted: Hosted, entry: Entry) -> None:
-        hosted.enqueue(entry)
+    def _enqueue(self, hosted: Hosted, entry: Entry, audit: AuditEntry | None = None) -> None:
+        hosted.enqueue(entry, audit)
         self._pending[hosted] = None
         self._dirty.set()
 

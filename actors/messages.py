@@ -10,10 +10,12 @@ import msgspec
 
 from engine.account import Account
 from engine.book import ActionBatch, Conflict
-from engine.commands import Lifecycle, MarkToMarket
+from engine.commands import Correction, Lifecycle, MarkToMarket
 from engine.decide import MarkOutcome
+from engine.events import FillVoided
 from engine.rejections import Failure, Refusal
-from engine.views import AccountView, ActionResult, BalanceView
+from engine.views import AccountView, ActionResult, BalanceView, PositionView
+from persistence.drift import Drift
 
 
 class Message(msgspec.Struct, frozen=True, tag=True):
@@ -29,12 +31,40 @@ class Take(Message, frozen=True):
     dry_run: bool = False
 
 
+class Deed(Message, frozen=True):
+    """What the audit log is to say of an administrator's request: who, what and why."""
+
+    token_name: str
+    action: str
+    reason: str
+
+
 class Submit(Message, frozen=True):
-    """Apply one command that carries no key."""
+    """Apply one command that carries no key; with a `deed` where an administrator asks."""
 
     account_id: str
     command: Lifecycle | MarkToMarket
     request_id: str
+    dry_run: bool = False
+    deed: Deed | None = None
+
+
+class Correct(Message, frozen=True):
+    """Take a fill out."""
+
+    account_id: str
+    command: Correction
+    request_id: str
+    deed: Deed
+    dry_run: bool = False
+
+
+class Recompute(Message, frozen=True):
+    """Replay the ledger, compare with live state and tables, and put right what is not the ledger's."""
+
+    account_id: str
+    request_id: str
+    deed: Deed
     dry_run: bool = False
 
 
@@ -45,7 +75,7 @@ class Read(Message, frozen=True):
     request_id: str
 
 
-Request = Take | Submit | Read
+Request = Take | Submit | Correct | Recompute | Read
 
 
 class Taken(Message, frozen=True):
@@ -63,6 +93,24 @@ class Submitted(Message, frozen=True):
     balance: BalanceView
     mark: MarkOutcome | None
     failures: tuple[Failure, ...]
+
+
+class Corrected(Message, frozen=True):
+    """The account without the fills of `voided`; None where the fill was out already."""
+
+    voided: FillVoided | None
+    account: AccountView
+    balance: BalanceView
+    positions: tuple[PositionView, ...]
+
+
+class Recomputed(Message, frozen=True):
+    """What a recompute found, and whether all of it is put right. `drift` holds the first of `drifts`."""
+
+    account_seq: int
+    drifts: int
+    drift: tuple[Drift, ...]
+    repaired: bool
 
 
 class Reading(Message, frozen=True):
@@ -93,7 +141,7 @@ class Unserved(Message, frozen=True):
     detail: str
 
 
-Reply = Taken | Submitted | Reading | Refused | Conflicted | Unserved
+Reply = Taken | Submitted | Corrected | Recomputed | Reading | Refused | Conflicted | Unserved
 
 
 class PassReport(Message, frozen=True):

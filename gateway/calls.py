@@ -12,10 +12,24 @@ from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
-from actors.messages import Conflicted, Refused, Reply, Submit, Submitted, Take, Taken, Unserved
+from actors.messages import (
+    Conflicted,
+    Correct,
+    Corrected,
+    Deed,
+    Recompute,
+    Recomputed,
+    Refused,
+    Reply,
+    Submit,
+    Submitted,
+    Take,
+    Taken,
+    Unserved,
+)
 from engine.account import Account
 from engine.book import ActionBatch
-from engine.commands import Lifecycle, MarkToMarket
+from engine.commands import Correction, Lifecycle, MarkToMarket
 from engine.ids import uuid7
 from gateway import mapping
 from gateway.admission import Admission
@@ -74,10 +88,12 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Call(msgspec.Struct, Generic[Asked, Said], frozen=True, kw_only=True):
-    """One request. `query` and `body` are the route's models, `path` its variables."""
+    """One request. `query` and `body` are the route's models, `path` its variables; `token_name` is
+    empty where anyone may call."""
 
     services: Services
     request_id: str
+    token_name: str
     path: Mapping[str, str]
     query: Asked
     body: Said
@@ -109,10 +125,22 @@ class Call(msgspec.Struct, Generic[Asked, Said], frozen=True, kw_only=True):
             raise mapping.conflicting(batch, reply.conflicts)
         return _outcome(reply, Taken)
 
-    async def submit(self, command: Lifecycle | MarkToMarket, *, dry_run: bool = False) -> Submitted:
-        """Have a command applied. Raises `Problem`."""
-        reply = await self.parts.client.call(Submit(self.account_id, command, self.request_id, dry_run))
+    async def submit(
+        self, command: Lifecycle | MarkToMarket, *, dry_run: bool = False, deed: Deed | None = None
+    ) -> Submitted:
+        """Have a command applied, and audited where it is an administrator's `deed`. Raises `Problem`."""
+        reply = await self.parts.client.call(Submit(self.account_id, command, self.request_id, dry_run, deed))
         return _outcome(reply, Submitted)
+
+    async def correct(self, command: Correction, *, dry_run: bool, deed: Deed) -> Corrected:
+        """Have a fill taken out. Raises `Problem`."""
+        reply = await self.parts.client.call(Correct(self.account_id, command, self.request_id, deed, dry_run))
+        return _outcome(reply, Corrected)
+
+    async def recompute(self, *, dry_run: bool, deed: Deed) -> Recomputed:
+        """Have tables and live state held to the ledger. Raises `Problem`."""
+        reply = await self.parts.client.call(Recompute(self.account_id, self.request_id, deed, dry_run))
+        return _outcome(reply, Recomputed)
 
     async def account(self, wanted: ReadQuery) -> Account:
         """The account at a durable seq of at least `min_seq`. Raises `Problem`."""

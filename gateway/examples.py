@@ -45,6 +45,8 @@ REQUESTS: Final[Mapping[str, Any]] = {
         ],
     },
     "CompleteIn": {"settle": "close"},
+    "VoidFillIn": {"fillId": FILL, "reason": "filled at a price that was never quoted", "cascade": False},
+    "VoidOrderIn": {"orderId": ORDER, "reason": "filled at a price that was never quoted", "cascade": False},
     "ReasonIn": {"reason": "end of the audition"},
     "EmptyIn": {},
 }

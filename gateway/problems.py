@@ -37,6 +37,8 @@ KINDS: Final[Mapping[str, Kind]] = {
     "forbidden": Kind(403, "The token does not have the scope"),
     "not_found": Kind(404, "There is nothing at this path"),
     "account_not_found": Kind(404, "No such account"),
+    "fill_not_found": Kind(404, "The account has no such fill"),
+    "order_not_found": Kind(404, "The account has no such order"),
     "decision_action_not_found": Kind(404, "No such decision action"),
     "method_not_allowed": Kind(405, "This path does not take that method"),
     "request_timeout": Kind(408, "The body did not arrive in time", retryable=True),
@@ -45,6 +47,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "account_not_active": Kind(409, "The account is neither active nor paused"),
     "account_not_terminal": Kind(409, "The account has not ended"),
     "account_quarantined": Kind(409, "The account takes no writes until an operator has looked at it"),
+    "void_would_orphan": Kind(409, "Later fills would take off more than is there"),
     "price_missing": Kind(409, "A price that is needed is missing", retryable=True),
     "price_stale": Kind(409, "A price that is needed is too old", retryable=True),
     "body_too_large": Kind(413, "The body is too large"),
@@ -128,12 +131,15 @@ class InvalidRequest(Problem):
 
 
 def of_refusal(refusal: Refusal) -> Problem:
-    """A refused command: 409 with the refusal's code, and its figures as members (`from` and `to`, `status`...)."""
+    """A refused command: 409, or 404 for what is not there, with the refusal's code and its figures as members (`from`
+    and `to`, `status`, `fills`...)."""
     context: dict[str, Any] = dict(refusal.context)
     if "status" in context:  # RFC 9457 has that member for itself
         context["accountStatus"] = context.pop("status")
     if refusal.failures:
         context["failures"] = list(refusal.failures)
+    if refusal.orphans:
+        context["fills"] = list(refusal.orphans)
     return Problem(refusal.code, refusal.detail, context=context)
 
 

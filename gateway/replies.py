@@ -13,6 +13,7 @@ from actors.messages import PassReport
 from engine.account import Account, Counters
 from engine.commands import Action
 from engine.decide import MarkOutcome
+from engine.events import RestatedFill
 from engine.policy import Policy, QuoteMaxAge
 from engine.quotes import Quote, fault, is_fresh
 from engine.quotes import age_ms as age_of
@@ -28,6 +29,7 @@ from engine.views import (
     View,
     snapshot_view,
 )
+from persistence.drift import Drift
 from persistence.queries import LedgerRow
 
 
@@ -51,6 +53,31 @@ class DecisionAction(View, frozen=True, kw_only=True):
     decided_at: datetime
     action: Action
     result: ActionResult
+
+
+class Voiding(View, frozen=True, kw_only=True):
+    """The account without the fills that were taken out: by this request, so none where the fill was out already.
+    `restatedFills` are fills that stay and have other figures now."""
+
+    account_id: str
+    account_seq: int
+    voided_fill_ids: tuple[str, ...]
+    voided_order_ids: tuple[str, ...]
+    restated_fills: tuple[RestatedFill, ...]
+    account: AccountView
+    balance: BalanceView
+    positions: tuple[PositionView, ...]
+
+
+class Recomputation(View, frozen=True, kw_only=True):
+    """What a recompute found. `drift` lists the first of `drifts`; `repaired`: all of them are put right."""
+
+    account_id: str
+    account_seq: int
+    consistent: bool
+    drifts: int
+    drift: tuple[Drift, ...]
+    repaired: bool
 
 
 class Marking(View, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ import msgspec
 from engine.views import AccountView, FillView, OrderView, PositionView
 from gateway import replies
 from gateway.calls import Answer
-from gateway.handlers import accounts, actions, events, marking, reads, service
+from gateway.handlers import accounts, actions, admin, events, marking, reads, service
 from gateway.schemas import (
     AccountPageQuery,
     AccountsQuery,
@@ -25,11 +25,13 @@ from gateway.schemas import (
     ReadinessQuery,
     ReadQuery,
     ReasonIn,
+    VoidFillIn,
+    VoidOrderIn,
     WriteQuery,
 )
 from gateway.streaming import Feed
 from gateway.validation import Wire
-from persistence.queries import LedgerRow
+from persistence.queries import AuditRow, LedgerRow
 from persistence.tokens import Scope
 
 Handler = Callable[[Any], Awaitable[Answer]]
@@ -70,17 +72,18 @@ ADMIN: Final = "/api/v1/admin/prop/accounts/{account_id}"
 
 _UNSERVED: Final = ("account_not_found", "account_quarantined", "overloaded", "outcome_unknown", "storage_unavailable")
 _LIFECYCLE: Final = (*_UNSERVED, "invalid_transition", "account_terminal")
+_CORRECTED: Final = (*_UNSERVED, "account_terminal", "void_would_orphan")
 _PRICED: Final = (*_LIFECYCLE, "price_missing", "price_stale")
 _READ: Final = ("account_not_found", "not_yet_durable", "storage_unavailable")
 _STORED: Final = ("storage_unavailable",)
 
 
 def _get(path: str, handler: Handler, reply: type[msgspec.Struct], **more: Any) -> Route:
-    return Route(method="GET", path=path, handler=handler, scope="prop:read", reply=reply, **more)
+    return Route(method="GET", path=path, handler=handler, reply=reply, **{"scope": "prop:read", **more})
 
 
 def _list(path: str, handler: Handler, row: type[msgspec.Struct], query: type[Wire], **more: Any) -> Route:
-    listed = "account_list" if path.startswith(ACCOUNT) else "list"
+    listed = "account_list" if path.startswith((ACCOUNT, ADMIN)) else "list"
     errors = (*(_READ if listed == "account_list" else _STORED), "invalid_cursor")
     return _get(path, handler, row, query=query, listed=listed, errors=errors, **more)
 
@@ -164,10 +167,28 @@ ROUTES: Final[tuple[Route, ...]] = (
         query=NoQuery,
         body_optional=True,
     ),
-    _write(ADMIN + "/pause", accounts.pause, ReasonIn, _LIFECYCLE, "prop:admin"),
-    _write(ADMIN + "/resume", accounts.resume, ReasonIn, _LIFECYCLE, "prop:admin"),
-    _write(ADMIN + "/lock", accounts.lock, ReasonIn, _LIFECYCLE, "prop:admin"),
-    _write(ADMIN + "/liquidate", accounts.liquidate, ReasonIn, _PRICED, "prop:admin"),
+    _write(ADMIN + "/pause", admin.pause, ReasonIn, _LIFECYCLE, "prop:admin"),
+    _write(ADMIN + "/resume", admin.resume, ReasonIn, _LIFECYCLE, "prop:admin"),
+    _write(ADMIN + "/lock", admin.lock, ReasonIn, _LIFECYCLE, "prop:admin"),
+    _write(ADMIN + "/liquidate", admin.liquidate, ReasonIn, _PRICED, "prop:admin"),
+    _write(
+        ADMIN + "/void-fill",
+        admin.void_fill,
+        VoidFillIn,
+        (*_CORRECTED, "fill_not_found"),
+        "prop:admin",
+        reply=replies.Voiding,
+    ),
+    _write(
+        ADMIN + "/void-order",
+        admin.void_order,
+        VoidOrderIn,
+        (*_CORRECTED, "order_not_found"),
+        "prop:admin",
+        reply=replies.Voiding,
+    ),
+    _write(ADMIN + "/recompute", admin.recompute, ReasonIn, _UNSERVED, "prop:admin", reply=replies.Recomputation),
+    _list(ADMIN + "/audit-log", admin.audit_log, AuditRow, AccountPageQuery, scope="prop:admin"),
     _open("/livez", service.live, reply=replies.Liveness),
     _open("/readyz", service.ready, reply=replies.Readiness, query=ReadinessQuery),
     _open("/version", service.version, reply=replies.VersionView),

@@ -244,6 +244,22 @@ class ReasonIn(Wire):
     reason: Reason
 
 
+class VoidFillIn(Wire):
+    """A fill to take out, and why. `cascade`: later fills that are not possible without it go too."""
+
+    fill_id: Uuid
+    reason: Reason
+    cascade: bool = False
+
+
+class VoidOrderIn(Wire):
+    """An order whose fill is to be taken out, and why. `cascade` as for a fill."""
+
+    order_id: Uuid
+    reason: Reason
+    cascade: bool = False
+
+
 class NoQuery(Wire):
     """No query parameters."""
 

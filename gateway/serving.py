@@ -37,6 +37,7 @@ def serving(route: Route, services: Services) -> Served:
         call: Call[Any, Any] = Call(
             services=services,
             request_id=request[REQUEST_ID],
+            token_name=request[TOKEN].name if route.scope is not None else "",
             path=request.match_info,
             query=asked,
             body=said,

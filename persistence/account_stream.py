@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from engine.events import RecordedEvent
 from persistence import tables
 from persistence.codec import canonical_payload
-from persistence.drift import Row
+from persistence.drift import Row, Stored
 
 FETCH_ROWS: Final = 1_000
 """Rows of one table held ahead."""
@@ -36,14 +36,6 @@ TABLES: Final[tuple[Table, ...]] = (
 """What is read beside the ledger, every column of it."""
 
 _LEDGER: Final = tables.ledger_events
-
-
-class Stored(msgspec.Struct, frozen=True):
-    """All that is stored of one account: its ledger by seq, and its rows by table name."""
-
-    account_id: str
-    ledger: list[RecordedEvent]
-    rows: Mapping[str, list[Row]]
 
 
 async def accounts(connection: AsyncConnection[Any], account_ids: Sequence[str] | None) -> AsyncGenerator[Stored, None]:

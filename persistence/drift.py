@@ -15,7 +15,9 @@ import msgspec
 from engine import views
 from engine.account import Account
 from engine.canonical import canonical, plain, timestamp
-from engine.views import Changes, View
+from engine.commands import CreateAccount
+from engine.events import RecordedEvent
+from engine.views import AccountView, BalanceView, Changes, View
 
 Row = Mapping[str, object]
 """A row by column name; JSON columns as their canonical text, bytes only for hashes, times as `canonical.timestamp`."""
@@ -25,6 +27,14 @@ Rows = dict[RowKey, Row]
 ROW: Final = "(row)"
 """The field named by a drift of a whole row: one is missing, or one is there that the ledger knows nothing of."""
 PRESENT: Final = "present"
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """All that is stored of one account: its ledger by seq, and its rows by table name."""
+
+    account_id: str
+    ledger: list[RecordedEvent]
+    rows: Mapping[str, list[Row]]
 
 
 class Drift(View, frozen=True, kw_only=True):
@@ -56,14 +66,26 @@ def derived(account: Account, head: bytes, made: Changes) -> dict[str, Rows]:
     `epoch` of the balance row is left out: it may have been raised since the last event.
     """
     rows: dict[str, Iterable[Row]] = {
-        "prop_accounts": [_account(account)],
-        "prop_account_balances": [_balance(account, head)],
-        "prop_orders": [msgspec.structs.asdict(order) for order in made.orders],
-        "prop_fills": [msgspec.structs.asdict(fill) | {"quote": _json(fill.quote)} for fill in made.fills],
-        "prop_positions": _positions(account.id, made),
-        "prop_decision_actions": _actions(account.id, made),
+        "prop_accounts": [account_row(views.account_view(account), account.opening)],
+        "prop_account_balances": [balance_row(account.id, views.balance_view(account), account.seq, head)],
+        **listed(account.id, made),
     }
     return {table: by_key(table, found) for table, found in rows.items()}
+
+
+def listed(account_id: str, made: Changes) -> dict[str, list[Row]]:
+    """The rows of the tables that have many of an account."""
+    return {
+        "prop_orders": [msgspec.structs.asdict(order) for order in made.orders],
+        "prop_fills": [msgspec.structs.asdict(fill) | {"quote": _json(fill.quote)} for fill in made.fills],
+        "prop_positions": list(_positions(account_id, made)),
+        "prop_decision_actions": list(_actions(account_id, made)),
+    }
+
+
+def as_stored(row: Row) -> Row:
+    """The row as a reader of the tables finds it."""
+    return {name: _comparable(value) for name, value in row.items()}
 
 
 def by_key(table: str, rows: Iterable[Row]) -> Rows:
@@ -134,10 +156,9 @@ def compared_live(account: Account, live: Mapping[str, Any]) -> Iterator[Drift]:
         )
 
 
-def _account(account: Account) -> Row:
-    fields = msgspec.structs.asdict(views.account_view(account))
+def account_row(view: AccountView, opening: CreateAccount) -> Row:
+    fields = msgspec.structs.asdict(view)
     del fields["account_seq"]  # the balance row keeps it, as last_seq
-    opening = account.opening
     return fields | {
         "policy": _json(opening.policy),
         "metadata": _json(opening.metadata),
@@ -146,9 +167,8 @@ def _account(account: Account) -> Row:
     }
 
 
-def _balance(account: Account, head: bytes) -> Row:
-    fields = msgspec.structs.asdict(views.balance_view(account))
-    return {"account_id": account.id, **fields, "last_seq": account.seq, "head_hash": head}
+def balance_row(account_id: str, view: BalanceView, last_seq: int, head: bytes) -> Row:
+    return {"account_id": account_id, **msgspec.structs.asdict(view), "last_seq": last_seq, "head_hash": head}
 
 
 def _positions(account_id: str, made: Changes) -> Iterator[Row]:

@@ -49,6 +49,19 @@ async def insert_and_commit(
     connection: Connection, moving: Sequence[Append], few: Sequence[tuple[Columns, list[Row]]]
 ) -> None:
     """The rest and COMMIT, in one round trip: an error before COMMIT makes the server skip it."""
+    async with connection.pipeline():
+        await _put(connection, moving, few)
+        done = await connection.execute("COMMIT")
+    if done.statusmessage != "COMMIT":
+        raise psycopg.InternalError(f"COMMIT was answered {done.statusmessage}")
+
+
+async def insert(connection: Connection, moving: Sequence[Append]) -> None:
+    """All rows of appends whose heads were moved, in the caller's transaction."""
+    await _put(connection, moving, await copy_large(connection, moving))
+
+
+async def _put(connection: Connection, moving: Sequence[Append], few: Sequence[tuple[Columns, list[Row]]]) -> None:
     audited = rows.audit(entry for append in moving for entry in append.audit)
     # Rows that stand are amended once the new ones are in, and an episode goes before others take its place.
     then = (
@@ -60,13 +73,9 @@ async def insert_and_commit(
         (statements.PUT_POSITIONS, rows.POSITIONS, rows.positions(moving)),
         (statements.PUT_STATES, rows.STATES, rows.states(moving)),
     )
-    async with connection.pipeline():
-        for shape, made in few:
-            if made:
-                await connection.execute(statements.INSERT[shape.table], rows.array_texts(shape, made), prepare=True)
-        for statement, shape, made in then:
-            if made:
-                await connection.execute(statement, rows.array_texts(shape, made), prepare=True)
-        done = await connection.execute("COMMIT")
-    if done.statusmessage != "COMMIT":
-        raise psycopg.InternalError(f"COMMIT was answered {done.statusmessage}")
+    for shape, made in few:
+        if made:
+            await connection.execute(statements.INSERT[shape.table], rows.array_texts(shape, made), prepare=True)
+    for statement, shape, made in then:
+        if made:
+            await connection.execute(statement, rows.array_texts(shape, made), prepare=True)

@@ -6,15 +6,26 @@ Every method does its work in one synchronous step, so concurrent callers meet w
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
 
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from engine.account import Status
 from engine.commands import CreateAccount
 from engine.events import RecordedEvent
-from engine.views import AccountView, ActionKey, Amendment, BalanceView, FillView, OrderView, PositionRow, Receipt
+from engine.views import (
+    AccountView,
+    ActionKey,
+    Amendment,
+    BalanceView,
+    Changes,
+    FillView,
+    OrderView,
+    PositionRow,
+    Receipt,
+)
 from persistence import snapshots
+from persistence.drift import KEYS, Row, RowKey, Stored, account_row, as_stored, balance_row, listed
 from persistence.snapshots import PackedSnapshot
-from persistence.store import Append, AuditEntry, Created, DataRefused, Head, Store, StoredSnapshot, Verdict
+from persistence.store import Append, AuditEntry, Created, DataRefused, Head, Mend, Store, StoredSnapshot, Verdict
 
 HOSTED: Final[frozenset[Status]] = frozenset({"active", "paused", "locked"})
 
@@ -93,6 +104,36 @@ class MemoryStore(Store):
     async def receipts(self, account_id: str, keys: Sequence[ActionKey]) -> Mapping[ActionKey, Receipt]:
         return {key: self.actions[account_id, key] for key in keys if (account_id, key) in self.actions}
 
+    async def stored(self, account_id: str) -> Stored:
+        head = self.heads.get(account_id)
+        if head is None:
+            return Stored(account_id, [], {table: [] for table in KEYS})
+        balance = balance_row(account_id, self.balances[account_id], head.last_seq, head.head_hash)
+        made = Changes(
+            tuple(order for order in self.orders.values() if order.account_id == account_id),
+            tuple(fill for fill in self.fills.values() if fill.account_id == account_id),
+            tuple(row for (owner, _), row in self.positions.items() if owner == account_id),
+            tuple(receipt for (owner, _), receipt in self.actions.items() if owner == account_id),
+        )
+        rows: dict[str, list[Row]] = {
+            "prop_accounts": [account_row(self.accounts[account_id], self.openings[account_id])],
+            "prop_account_balances": [{**balance, "epoch": head.epoch}],
+            **listed(account_id, made),
+            "prop_account_snapshots": [asdict(row) for row in self._newest_first(account_id)],
+        }
+        ledger = [event async for event in self.ledger({account_id: 0})]
+        return Stored(account_id, ledger, {table: [as_stored(row) for row in found] for table, found in rows.items()})
+
+    async def mend(self, mend: Mend) -> Verdict:
+        append, account_id = mend.append, mend.append.account_id
+        if not self._has_epoch(account_id, append.epoch):
+            return "fenced"
+        self._drop(account_id, mend.drifted)
+        self._refuse_repeats(append)
+        self.openings[account_id] = mend.opening
+        self._write(append)
+        return "committed"
+
     async def note(self, entry: AuditEntry) -> None:
         self.audit_log.append(entry)
 
@@ -141,6 +182,24 @@ class MemoryStore(Store):
             self.fills[fill.fill_id] = replace(self.fills[fill.fill_id], realized_pnl=fill.realized_pnl)
         for opened_seq in amendment.gone:
             self.positions.pop((account_id, opened_seq), None)
+
+    def _drop(self, account_id: str, drifted: Mapping[str, tuple[RowKey, ...]]) -> None:
+        wrong = {(table, *key) for table, keys in drifted.items() for key in keys}
+
+        def stays(table: str, owner: str, *key: object) -> bool:
+            return owner != account_id or (table, *key) not in wrong
+
+        self.orders = {key: row for key, row in self.orders.items() if stays("prop_orders", row.account_id, key)}
+        self.fills = {key: row for key, row in self.fills.items() if stays("prop_fills", row.account_id, key)}
+        self.positions = {key: row for key, row in self.positions.items() if stays("prop_positions", *key)}
+        self.actions = {
+            (owner, key): row
+            for (owner, key), row in self.actions.items()
+            if stays("prop_decision_actions", owner, *key)
+        }
+        self.packed_snapshots = {
+            key: row for key, row in self.packed_snapshots.items() if stays("prop_account_snapshots", *key)
+        }
 
     def _newest_first(self, account_id: str) -> list[PackedSnapshot]:
         of_account = [row for row in self.packed_snapshots.values() if row.account_id == account_id]

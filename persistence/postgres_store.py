@@ -14,7 +14,7 @@ Errors of `commit`, by what is known:
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, Final, Self
 from uuid import UUID
 
@@ -29,8 +29,10 @@ from engine.commands import CreateAccount
 from engine.events import RecordedEvent
 from engine.views import AccountView, ActionKey, Receipt
 from persistence import codec, group, rows, snapshots, statements
+from persistence.account_stream import TABLES, accounts
 from persistence.connections import Connection, connection_parameters, rolled_back, severed_after
-from persistence.pools import Pool, unavailable, writing
+from persistence.drift import Stored
+from persistence.pools import UNREACHABLE, Pool, unavailable, writing
 from persistence.pools import rows as queried
 from persistence.snapshots import PackedSnapshot
 from persistence.store import (
@@ -40,6 +42,7 @@ from persistence.store import (
     Created,
     DataRefused,
     Head,
+    Mend,
     Store,
     StoredSnapshot,
     StoreUnavailable,
@@ -102,22 +105,7 @@ class PostgresStore(Store):
 
     async def create(self, opening: CreateAccount, first: Append) -> Created:
         account = first.account
-        values = (
-            account.id,
-            account.status,
-            account.owner_id,
-            account.clone_id,
-            account.parent_account_id,
-            account.race_id,
-            account.mode,
-            account.currency,
-            account.starting_balance,
-            canonical(account.policy).decode(),
-            canonical(opening.metadata).decode(),
-            canonical(opening).decode(),
-            opening.idempotency_key,
-            account.created_at,
-        )
+        values = (account.id, *_account_columns(account, opening))
         try:
             async with writing(self._pool) as connection:
                 inserted = await connection.execute(statements.INSERT_ACCOUNT, values)
@@ -240,6 +228,42 @@ class PostgresStore(Store):
             found[receipt.key] = receipt
         return found
 
+    async def stored(self, account_id: str) -> Stored:
+        try:
+            async with self._pool.connection() as connection, connection.transaction():
+                await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                async with aclosing(accounts(connection, _known([account_id]))) as stream:
+                    async for found in stream:
+                        return found
+        except UNREACHABLE as error:
+            raise unavailable(error) from error
+        return Stored(account_id, [], {table.name: [] for table in TABLES})
+
+    async def mend(self, mend: Mend) -> Verdict:
+        append = mend.append
+        ended = (append.account.started_at, append.account.ended_at, append.account.end_reason)
+        try:
+            async with writing(self._pool) as connection:
+                head = rows.array_texts(rows.HEADS, rows.heads([append]))
+                moved = await connection.execute(statements.MEND_HEAD, head)
+                if not await moved.fetchall():
+                    return "fenced"
+                for table, statement in statements.DROP_DRIFTED.items():
+                    keys = mend.drifted.get(table, ())
+                    values = {
+                        "account_id": append.account_id,
+                        "keys": [key[0] for key in keys],
+                        "more": [key[-1] for key in keys],
+                    }
+                    if keys:
+                        await connection.execute(statement, values)
+                columns = (*_account_columns(append.account, mend.opening), *ended)
+                await connection.execute(statements.MEND_ACCOUNT, (*columns, append.account_id))
+                await group.insert(connection, [append])
+        except (psycopg.DataError, psycopg.IntegrityError, UnicodeEncodeError) as error:
+            raise DataRefused(str(error)) from error
+        return "committed"
+
     async def note(self, entry: AuditEntry) -> None:
         try:
             async with writing(self._pool) as connection:
@@ -328,6 +352,25 @@ def _recorded(row: tuple[Any, ...]) -> RecordedEvent:
     account_id, seq, type_, version, occurred_at, epoch, request_id, stored, hash_ = row
     payload = codec.canonical_payload(stored)
     return RecordedEvent(account_id, seq, type_, version, occurred_at, epoch, request_id, payload, hash_)
+
+
+def _account_columns(account: AccountView, opening: CreateAccount) -> tuple[object, ...]:
+    """Values of the columns of `prop_accounts` from the status to the time of creation."""
+    return (
+        account.status,
+        account.owner_id,
+        account.clone_id,
+        account.parent_account_id,
+        account.race_id,
+        account.mode,
+        account.currency,
+        account.starting_balance,
+        canonical(account.policy).decode(),
+        canonical(opening.metadata).decode(),
+        canonical(opening).decode(),
+        opening.idempotency_key,
+        account.created_at,
+    )
 
 
 def _created(row: tuple[Any, ...] | None, asked_id: str) -> Created:

@@ -20,11 +20,12 @@ from engine.events import RecordedEvent
 from engine.receipts import digest
 from engine.views import PlacedEvent, View, changes
 from persistence import snapshots
-from persistence.account_stream import Stored, accounts, events_between
+from persistence.account_stream import accounts, events_between
 from persistence.drift import (
     ROW,
     Drift,
     Row,
+    Stored,
     by_key,
     compared,
     compared_live,
@@ -80,22 +81,22 @@ async def verify(
 ) -> Report:
     """Verify every account, or those of `account_ids` (UUIDs); raises `StoreUnavailable`."""
     drift: list[Drift] = []
-    count = events = drifts = live_checked = 0
+    count = events = drifted = live_checked = 0
     try:
         async with await _connected(database_url) as connection, await _connected(database_url) as later:
             await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
             async with connection.transaction(), contextlib.aclosing(accounts(connection, account_ids)) as stream:
                 async for stored in stream:
                     seen = None if live is None else await _asked(live, stored, later)
-                    found = list(_drifts(stored, seen))
+                    found = list(drifts(stored, seen))
                     drift += found[: DRIFT_MAX - len(drift)]
-                    count, events, drifts = count + 1, events + len(stored.ledger), drifts + len(found)
+                    count, events, drifted = count + 1, events + len(stored.ledger), drifted + len(found)
                     live_checked += seen is not None
                     if on_progress is not None:
-                        on_progress(Progress(stored.account_id, count, events, drifts))
+                        on_progress(Progress(stored.account_id, count, events, drifted))
     except UNREACHABLE as error:
         raise unavailable(error) from error
-    return Report(accounts=count, events=events, drifts=drifts, drift=tuple(drift), live_checked=live_checked)
+    return Report(accounts=count, events=events, drifts=drifted, drift=tuple(drift), live_checked=live_checked)
 
 
 async def _connected(database_url: str) -> AsyncConnection[Any]:
@@ -127,7 +128,8 @@ async def _asked(live: Live, stored: Stored, connection: AsyncConnection[Any]) -
     return _Seen(seq, snapshot, await events_between(connection, stored.account_id, after=last, to=seq))
 
 
-def _drifts(stored: Stored, seen: _Seen | None) -> Iterator[Drift]:
+def drifts(stored: Stored, seen: _Seen | None = None) -> Iterator[Drift]:
+    """Everything in which an account's rows, and its live view where there is one, are not what its ledger makes."""
     account_id, ledger = stored.account_id, stored.ledger
     if not ledger:
         for table, found in stored.rows.items():

@@ -51,21 +51,21 @@ SELECT account_id::text, epoch, last_seq, head_hash FROM prop_account_balances
 WHERE account_id = ANY(%s::uuid[]) ORDER BY account_id FOR UPDATE
 """
 
-# The fence (G4). Each row that comes back is an append that may be written.
-MOVE_HEADS: Final = (
-    SQL("""
+_HEAD_TO = SQL("""
 UPDATE prop_account_balances head
 SET last_seq = new.last_seq, head_hash = new.head_hash, cash = new.cash, equity = new.equity,
     realized_pnl = new.realized_pnl, unrealized_pnl = new.unrealized_pnl, fees_paid = new.fees_paid,
     adjustments = new.adjustments, margin_used = new.margin_used, free_margin = new.free_margin,
     high_watermark = new.high_watermark, drawdown = new.drawdown, liquidation_equity = new.liquidation_equity
 FROM unnest({}) AS new ({})
-WHERE head.account_id = new.account_id AND head.epoch = new.epoch AND head.last_seq = new.expected_seq
-RETURNING head.account_id::text
-""")
-    .format(_arrays(HEADS), _named(HEADS))
-    .as_bytes()
-)
+WHERE head.account_id = new.account_id AND head.epoch = new.epoch
+""").format(_arrays(HEADS), _named(HEADS))
+_MOVED: Final = SQL(" RETURNING head.account_id::text")
+
+# The fence (G4). Each row that comes back is an append that may be written.
+MOVE_HEADS: Final = (_HEAD_TO + SQL("AND head.last_seq = new.expected_seq") + _MOVED).as_bytes()
+# Of a head row that may be wrong itself only the epoch is believed; the ledger's key refuses a seq that is taken.
+MEND_HEAD: Final = (_HEAD_TO + _MOVED).as_bytes()
 
 # Oldest episode first: one must be closed before the next of its symbol and side may be open.
 PUT_POSITIONS: Final = (
@@ -109,6 +109,30 @@ DROP_POSITIONS: Final = _amend(
     "DELETE FROM prop_positions old USING {} WHERE (old.account_id, old.opened_seq) = (new.account_id, new.opened_seq)",
     GONE,
 )
+
+# What is wrong, and whatever else stands where the ledger's own rows have to go. `keys` and `more` are columns of keys.
+DROP_DRIFTED: Final = {
+    "prop_orders": "DELETE FROM prop_orders WHERE id = ANY(%(keys)s::uuid[])",
+    "prop_fills": "DELETE FROM prop_fills WHERE id = ANY(%(keys)s::uuid[])",
+    "prop_positions": """
+DELETE FROM prop_positions WHERE account_id = %(account_id)s AND opened_seq = ANY(%(keys)s::bigint[])
+""",
+    "prop_decision_actions": """
+DELETE FROM prop_decision_actions USING unnest(%(keys)s::text[], %(more)s::text[]) AS old (run, action)
+WHERE account_id = %(account_id)s AND (decision_run_id, decision_action_id) = (old.run, old.action)
+""",
+    "prop_account_snapshots": """
+DELETE FROM prop_account_snapshots WHERE account_id = %(account_id)s AND seq = ANY(%(keys)s::bigint[])
+""",
+}
+
+MEND_ACCOUNT: Final = """
+UPDATE prop_accounts
+SET (status, owner_id, clone_id, parent_account_id, race_id, mode, currency, starting_balance, policy, metadata,
+    opening, idempotency_key, created_at, started_at, ended_at, end_reason)
+    = (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+WHERE id = %s
+"""
 
 INSERT_ACCOUNT: Final = """
 INSERT INTO prop_accounts (id, status, owner_id, clone_id, parent_account_id, race_id, mode, currency,

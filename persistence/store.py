@@ -28,6 +28,7 @@ from engine.views import (
     account_view,
     balance_view,
 )
+from persistence.drift import RowKey, Stored
 
 
 class StoreUnavailable(Exception):
@@ -88,6 +89,15 @@ class Append(msgspec.Struct, frozen=True, kw_only=True):
         return self.events[-1].hash
 
 
+class Mend(msgspec.Struct, frozen=True, kw_only=True):
+    """An append that also puts tables right: rows of `drifted` (keys by table) go, the append's rows take their place,
+    and the account's own row and its balance are written whole, whatever stands there."""
+
+    append: Append
+    opening: CreateAccount
+    drifted: Mapping[str, tuple[RowKey, ...]]
+
+
 Verdict = Literal["committed", "fenced"]
 """Of one append in a committed batch: written, or left out because its epoch or its seq is no longer the account's."""
 
@@ -145,6 +155,13 @@ class Store(Protocol):
 
     async def receipts(self, account_id: str, keys: Sequence[ActionKey]) -> Mapping[ActionKey, Receipt]:
         """Stored receipts of these keys."""
+
+    async def stored(self, account_id: str) -> Stored:
+        """All that is stored of one account, in one consistent picture. Raises `StoreUnavailable`."""
+
+    async def mend(self, mend: Mend) -> Verdict:
+        """Put an account's tables right in one transaction, guarded by the epoch alone: the head row may be what is
+        wrong. Raises `DataRefused`; after `StoreUnavailable` it may have happened."""
 
     async def note(self, entry: AuditEntry) -> None:
         """Put an administrator's deed that wrote no event into the audit log. Raises `DataRefused`; after

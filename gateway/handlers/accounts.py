@@ -4,9 +4,6 @@ from engine.commands import (
     CompleteAccount,
     Lifecycle,
     LiquidateAccount,
-    LockAccount,
-    PauseAccount,
-    ResumeAccount,
     StartAccount,
 )
 from engine.views import account_view
@@ -89,21 +86,6 @@ async def complete(call: Call[WriteQuery, CompleteIn]) -> Answer:
 async def liquidate(call: Call[WriteQuery, ReasonIn]) -> Answer:
     """Close every position at the current quotes and end the account as liquidated."""
     return await _applied(call, LiquidateAccount(call.body.reason))
-
-
-async def pause(call: Call[WriteQuery, ReasonIn]) -> Answer:
-    """Refuse actions, go on marking. A paused account is returned unchanged."""
-    return await _applied(call, PauseAccount(call.body.reason))
-
-
-async def resume(call: Call[WriteQuery, ReasonIn]) -> Answer:
-    """Let a paused or locked account trade again. An active one is returned unchanged."""
-    return await _applied(call, ResumeAccount(call.body.reason))
-
-
-async def lock(call: Call[WriteQuery, ReasonIn]) -> Answer:
-    """Refuse actions and marks. A locked account is returned unchanged."""
-    return await _applied(call, LockAccount(call.body.reason))
 
 
 async def _applied(

@@ -18,7 +18,9 @@ from persistence.memory_store import MemoryStore
 from persistence.pools import connection_pool
 from persistence.postgres_store import PostgresStore
 from persistence.queries import Queries
-from persistence.store import DataRefused, Head, Store
+from persistence.recompute import examined
+from persistence.reconcile import drifts
+from persistence.store import Append, DataRefused, Head, Mend, Store, append_of
 from tests.support.authors import Author, account_id
 
 pytestmark = pytest.mark.postgres
@@ -289,6 +291,70 @@ async def test_the_audit_row_is_written_with_its_events_or_not_at_all(ground: Gr
     assert (await ground.rows(author.id)).audit == [told]
     await store.note(entry)
     assert (await ground.rows(author.id)).audit == [told, told]
+
+
+# ---------------------------------------------------------------- recompute
+
+
+async def test_what_is_stored_is_what_the_ledger_makes(store: Store):
+    author = await Author().begin(store)
+    for append in (author.open(), author.reduce("0.005"), author.open("ETH-USD", "1"), author.close("ETH-USD")):
+        await store.commit([append])
+    await store.commit([author.correct(VoidFill(author.fill_ids[1], "why"))])
+    await store.save_snapshots([author.snapshot])
+    stored = await store.stored(author.id)
+    assert stored.ledger == author.ledger
+    assert list(drifts(stored)) == []
+    found = examined(stored, author.book, 100)
+    assert found.drift == ()
+    assert found.book is not None
+    assert found.book.state == author.book.state
+    assert (await store.stored(account_id(99))).ledger == []
+
+
+async def test_wrong_missing_and_surplus_rows_are_put_right(ground: Ground):
+    store, author = ground.store, await Author().begin(ground.store)
+    whole = [author.open(), author.open("ETH-USD", "1"), author.close("ETH-USD")]
+    first, *others = whole
+    wrong = replace(
+        first,
+        fills=(replace(first.fills[0], fee=first.fills[0].fee + 1),),
+        orders=(),
+        positions=(*first.positions, replace(first.positions[0], opened_seq=999, view=elsewhere(first))),
+        receipts=(),
+    )
+    for append in (wrong, *others):
+        await store.commit([append])
+    found = examined(await store.stored(author.id), author.book, 100)
+    assert {each.table for each in found.drift} == {
+        "prop_orders",
+        "prop_fills",
+        "prop_positions",
+        "prop_decision_actions",
+    }
+    assert found.book is not None
+    entry = found.book.recomputed("why", ("all of it",), author.now, request_id="r")
+    append = append_of(
+        found.book.account,
+        epoch=found.book.epoch,
+        expected_seq=entry.recorded[0].seq - 1,
+        events=entry.recorded,
+        changes=found.lost,
+        audit=[author.audit("recompute")],
+    )
+    mend = Mend(append=append, opening=author.opening, drifted=found.drifted)
+    assert await store.mend(replace(mend, append=replace(append, epoch=append.epoch - 1))) == "fenced"
+    assert await store.mend(mend) == "committed"
+    stored = await store.stored(author.id)
+    assert list(drifts(stored)) == []
+    assert stored.ledger[-1] == entry.recorded[0]
+    assert [each[1] for each in (await ground.rows(author.id)).audit] == ["recompute"]
+    with pytest.raises(DataRefused):
+        await store.mend(mend)  # the ledger has that seq
+
+
+def elsewhere(append: Append) -> PositionView:
+    return replace(append.positions[0].view, symbol="SOL-USD")
 
 
 # ---------------------------------------------------------------- claim, settle, epochs

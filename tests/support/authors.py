@@ -6,7 +6,7 @@ from typing import Any
 from engine.book import AccountBook, ActionBatch, Entry
 from engine.commands import Action, Command, Correction, CreateAccount, StartAccount
 from engine.decide import Context
-from engine.events import RecordedEvent
+from engine.events import FillBooked, RecordedEvent
 from engine.ids import derived_id
 from engine.money import round8
 from engine.quotes import Quote
@@ -40,6 +40,10 @@ class Author:
     @property
     def id(self) -> str:
         return self.book.account.id
+
+    @property
+    def fill_ids(self) -> list[str]:
+        return [event.fill_id for event in map(decoded, self.ledger) if isinstance(event, FillBooked)]
 
     @property
     def snapshot(self) -> StoredSnapshot:

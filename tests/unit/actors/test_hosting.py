@@ -4,19 +4,35 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from actors.hosting import AccountHost
 from actors.limits import HostLimits
-from actors.messages import Conflicted, Read, Reading, Refused, Submit, Submitted, Take, Taken, Unserved
+from actors.messages import (
+    Conflicted,
+    Correct,
+    Corrected,
+    Deed,
+    Read,
+    Reading,
+    Recompute,
+    Recomputed,
+    Refused,
+    Submit,
+    Submitted,
+    Take,
+    Taken,
+    Unserved,
+)
 from actors.ports import Lost
 from engine.book import AccountBook, ActionBatch
-from engine.commands import Action, CreateAccount, LiquidateAccount, PauseAccount, StartAccount
+from engine.commands import Action, CreateAccount, LiquidateAccount, PauseAccount, StartAccount, VoidFill
 from engine.quotes import Quote, observed
 from engine.views import Changes
 from persistence.committer import Committer
 from persistence.memory_store import MemoryStore
-from persistence.store import append_of
+from persistence.store import StoreUnavailable, append_of
 from tests.support.appenders import SteeredAppender
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -69,7 +85,7 @@ class Desk:
             await self.ask(Submit(account_id, StartAccount(), "r"))
         return account_id
 
-    async def ask(self, request: Take | Submit | Read, host: AccountHost | None = None):
+    async def ask(self, request: Take | Submit | Correct | Recompute | Read, host: AccountHost | None = None):
         return (await (host or self.host).handle((request,)))[0]
 
     async def take(self, account_id: str, request: Take, host: AccountHost | None = None):
@@ -381,3 +397,116 @@ async def test_a_host_that_was_stopped_during_a_commit_reads_nothing_on_the_stre
     successor = desk.another_host("h2")
     await successor.activate([account])
     assert (await desk.ask(Read(account, "r"))).reason == "not_hosted"
+
+
+# ---------------------------------------------------------------- corrections
+
+
+WHY = Deed("operator", "void_fill", "why")
+
+
+def voiding(account: str, fill_id: str, *, dry_run: bool = False) -> Correct:
+    return Correct(account, VoidFill(fill_id, "why"), "request-2", WHY, dry_run)
+
+
+async def test_a_correction_waits_for_what_was_decided_and_what_comes_waits_for_it() -> None:
+    desk = Desk()
+    account, other = await desk.account("a"), await desk.account("b")
+    first = await desk.take(account, opening("1"))
+    fill_id = first.results[0].fill.id
+    desk.appender.hold()
+    undurable = asyncio.create_task(desk.take(account, opening("2", quantity="0.2")))
+    await asyncio.sleep(0.01)
+    correcting = asyncio.create_task(desk.ask(voiding(account, fill_id)))
+    await asyncio.sleep(0.01)
+    later = asyncio.create_task(desk.take(account, opening("3", quantity="0.3")))
+    pausing = asyncio.create_task(desk.ask(Submit(account, PauseAccount("lunch"), "r")))
+    marking = asyncio.create_task(desk.host.mark("pass", quotes()))
+    await asyncio.sleep(0.01)
+    assert not any(task.done() for task in (undurable, correcting, later, pausing, marking))
+    elsewhere = desk.host._hosted[other].book.account.seq
+    reading = asyncio.create_task(desk.take(other, opening("1")))
+    await asyncio.sleep(0.01)
+    assert desk.host._hosted[other].book.account.seq > elsewhere, "another account waited for the correction"
+    desk.appender.release()
+    taken, corrected, after, paused, tally, _ = await asyncio.gather(
+        undurable, correcting, later, pausing, marking, reading
+    )
+    assert corrected.voided.fill_ids == (fill_id,)
+    assert corrected.voided.positions[0].quantity == Decimal("0.2")
+    assert taken.account_seq < corrected.account.account_seq < after.account_seq < paused.account.account_seq
+    assert tally.dropped == ()
+    assert desk.store.fills[fill_id].status == "voided"
+    (entry,) = desk.store.audit_log
+    assert (entry.token_name, entry.action, entry.before.account_seq) == ("operator", "void_fill", taken.account_seq)
+
+
+async def test_a_dry_correction_leaves_no_trace() -> None:
+    desk = Desk()
+    account = await desk.account("a")
+    taken = await desk.take(account, opening("1"))
+    events = dict(desk.store.events)
+    reply = await desk.ask(voiding(account, taken.results[0].fill.id, dry_run=True))
+    assert isinstance(reply, Corrected)
+    assert reply.account.account_seq == taken.account_seq
+    assert (desk.store.events, desk.store.audit_log) == (events, [])
+    reading = await desk.ask(Read(account, "r"))
+    assert reading.account.positions
+
+
+async def test_a_correction_whose_ledger_is_another_poisons_and_writes_nothing() -> None:
+    desk = Desk()
+    account = await desk.account("a")
+    taken = await desk.take(account, opening("1"))
+    event = desk.store.events[account, 4]
+    desk.store.events[account, 4] = msgspec.structs.replace(event, payload=event.payload.replace(b"0.1", b"0.2"))
+    reply = await desk.ask(voiding(account, taken.results[0].fill.id))
+    assert isinstance(reply, Unserved)
+    assert reply.reason == "outcome_unknown"
+    assert desk.store.heads[account].last_seq == taken.account_seq
+    assert desk.store.audit_log == []
+
+
+async def test_an_administrators_pause_is_audited_with_its_event_and_alone_where_there_is_none() -> None:
+    desk = Desk()
+    account = await desk.account("a")
+    deed = Deed("operator", "pause", "lunch")
+    for _ in range(2):
+        await desk.ask(Submit(account, PauseAccount("lunch"), "r", deed=deed))
+    first, second = desk.store.audit_log
+    assert (first.before.account.status, first.after.account.status) == ("active", "paused")
+    assert second.before == second.after == first.after
+    await desk.ask(Submit(account, PauseAccount("lunch"), "r"))
+    await desk.ask(Submit(account, PauseAccount("lunch"), "r", dry_run=True, deed=deed))
+    assert len(desk.store.audit_log) == 2
+
+
+async def test_a_live_state_that_is_not_the_ledgers_is_replaced_by_a_recompute() -> None:
+    desk = Desk()
+    account = await desk.account("a")
+    await desk.take(account, opening("1"))
+    hosted = desk.host._hosted[account]
+    sound = hosted.book.account
+    hosted.book.account = msgspec.structs.replace(sound, high_watermark=sound.high_watermark + 1)
+    asked = Recompute(account, "r", Deed("operator", "recompute", "why"))
+    found = await desk.ask(asked)
+    assert isinstance(found, Recomputed)
+    assert [(drift.table, drift.field) for drift in found.drift] == [("live", "balance.highWatermark")]
+    assert found.repaired
+    reading = await desk.ask(Read(account, "r"))
+    assert reading.account == msgspec.structs.replace(sound, seq=sound.seq + 1, last_at=reading.account.last_at)
+    assert (await desk.ask(asked)).drift == ()
+
+
+async def test_a_recompute_that_is_not_confirmed_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk()
+    account = await desk.account("a")
+
+    async def away(_: object) -> None:
+        raise StoreUnavailable("cut off")
+
+    monkeypatch.setattr(desk.store, "mend", away)
+    reply = await desk.ask(Recompute(account, "r", Deed("operator", "recompute", "why")))
+    assert isinstance(reply, Unserved)
+    assert reply.reason == "outcome_unknown"
+    assert account not in await desk.host.roster()

@@ -1,0 +1,92 @@
+"""Correcting: what a host needs beside its books when an administrator asks: the whole ledger, words for the audit log.
+
+Owns no state. What an administrator asked for is audited with the account as it was before and as it is after.
+"""
+
+from datetime import datetime
+from typing import Final, overload
+
+from msgspec.structs import replace
+
+from actors.messages import Correct, Corrected, Recompute, Recomputed, Submit
+from engine.account import Account
+from engine.book import AccountBook, Entry
+from engine.events import Event, FillVoided, RecordedEvent
+from engine.views import AccountView, account_view, balance_view, open_positions, snapshot_view
+from persistence.recompute import Finding
+from persistence.recovery import Decoding
+from persistence.store import AuditEntry, Mend, Store, append_of
+
+DRIFT_SHOWN_MAX: Final = 100
+"""Drifts named in a reply and in the event; further ones are only counted."""
+VALUE_CHARACTERS_MAX: Final = 120
+"""Of a drifted value in the event."""
+
+
+async def whole_ledger(store: Store, account_id: str) -> list[tuple[RecordedEvent, Event]]:
+    """Every durable event of an account. Raises `StoreUnavailable`, `UndecodableEvent`."""
+    return list(Decoding(0, [event async for event in store.ledger({account_id: 0})]))
+
+
+@overload
+def audited(request: Correct | Recompute, before: Account, after: Account) -> AuditEntry: ...
+@overload
+def audited(request: Submit, before: Account, after: Account) -> AuditEntry | None: ...
+def audited(request: Submit | Correct | Recompute, before: Account, after: Account) -> AuditEntry | None:
+    """The row for a request that an administrator made; None where none did."""
+    deed = request.deed
+    if deed is None:
+        return None
+    return AuditEntry(
+        token_name=deed.token_name,
+        action=deed.action,
+        account_id=request.account_id,
+        reason=deed.reason,
+        request_id=request.request_id,
+        before=snapshot_view(before),
+        after=snapshot_view(after),
+    )
+
+
+def shown(account: Account, before: Account, *, dry_run: bool) -> AccountView:
+    """The account as answered: a dry run reflects the seq it started from, the only durable one."""
+    view = account_view(account)
+    return replace(view, account_seq=before.seq) if dry_run else view
+
+
+def corrected(entry: Entry, before: Account, *, dry_run: bool) -> Corrected:
+    voided = entry.decision.events[0] if entry.decision is not None and entry.decision.events else None
+    return Corrected(
+        voided if isinstance(voided, FillVoided) else None,
+        shown(entry.account, before, dry_run=dry_run),
+        balance_view(entry.account),
+        open_positions(entry.account),
+    )
+
+
+def mended(found: Finding, book: AccountBook, request: Recompute, before: Account, now: datetime) -> Mend:
+    """Moves the replayed book on by `account_recomputed`, and names every row that has to be put back."""
+    told = tuple(
+        f"{each.table} {each.key} {each.field}: ledger {_short(each.ledger_value)}, stored {_short(each.stored_value)}"
+        for each in found.drift[:DRIFT_SHOWN_MAX]
+    )
+    entry = book.recomputed(request.deed.reason, told, now, request_id=request.request_id)
+    append = append_of(
+        book.account,
+        epoch=book.epoch,
+        expected_seq=entry.recorded[0].seq - 1,
+        events=entry.recorded,
+        changes=found.lost,
+        audit=[audited(request, before, book.account)],
+    )
+    return Mend(append=append, opening=book.account.opening, drifted=found.drifted)
+
+
+def recomputed(found: Finding, account_seq: int, *, repaired: bool) -> Recomputed:
+    return Recomputed(account_seq, len(found.drift), found.drift[:DRIFT_SHOWN_MAX], repaired)
+
+
+def _short(value: str | None) -> str:
+    if value is None:
+        return "nothing"
+    return value if len(value) <= VALUE_CHARACTERS_MAX else value[: VALUE_CHARACTERS_MAX - 3] + "..."
