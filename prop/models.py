@@ -370,6 +370,20 @@ class DecisionContext(Reply):
     actions: list[DecisionAction]
 
 
+class AuditRow(Reply):
+    """One deed of an administrator; `before` and `after` are snapshots of the account."""
+
+    id: int
+    occurred_at: datetime
+    token_name: str
+    action: str
+    account_id: str
+    reason: str
+    request_id: str
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+
+
 class CompleteIn(Request):
     """How to end: close open positions at the current quotes first, or leave them as they are."""
 
@@ -492,6 +506,17 @@ class DecisionActionsIn(Request):
     actions: list[ActionIn]
 
 
+class Drift(Reply):
+    """One figure that differs. Values as text; None is null or, for a whole row, absent."""
+
+    account_id: str
+    table: str
+    key: str
+    field: str
+    ledger_value: str | None
+    stored_value: str | None
+
+
 class LedgerEvent(Reply):
     """A ledger event as the wire shows it; `hash` in hex. `hash` covers the canonical form of `payload`."""
 
@@ -571,6 +596,56 @@ class ReasonIn(Request):
     reason: str
 
 
+class Recomputation(Reply):
+    """What a recompute found. `drift` lists the first of `drifts`; `repaired`: all of them are put right."""
+
+    account_id: str
+    account_seq: int
+    consistent: bool
+    drifts: int
+    drift: list[Drift]
+    repaired: bool
+
+
+class RestatedFill(Reply):
+    """A fill that stays, with the cost and the gross realized PnL it has without the ones taken out."""
+
+    fill_id: str
+    cost: Money
+    realized_pnl: Money
+
+
 class Version(Reply):
     name: str
     version: str
+
+
+class VoidFillIn(Request):
+    """A fill to take out, and why. `cascade`: later fills that are not possible without it go too."""
+
+    fill_id: str
+    reason: str
+    cascade: bool | None = None
+
+
+class VoidOrderIn(Request):
+    """An order whose fill is to be taken out, and why. `cascade` as for a fill."""
+
+    order_id: str
+    reason: str
+    cascade: bool | None = None
+
+
+class Voiding(Reply):
+    """The account without the fills that were taken out: by this request, so none where the fill was out already.
+    `restatedFills` are fills that stay and have other figures now.
+    """
+
+    account_id: str
+    account_seq: int
+    voided_fill_ids: list[str]
+    voided_order_ids: list[str]
+    restated_fills: list[RestatedFill]
+    account: Account
+    balance: Balance
+    positions: list[Position]
