@@ -3,7 +3,9 @@
 Owns no state. What an administrator asked for is audited with the account as it was before and as it is after.
 """
 
+import asyncio
 from datetime import datetime
+from functools import partial
 from typing import Final, overload
 
 from msgspec.structs import replace
@@ -11,8 +13,11 @@ from msgspec.structs import replace
 from actors.messages import Correct, Corrected, Recompute, Recomputed, Submit
 from engine.account import Account
 from engine.book import AccountBook, Entry
-from engine.events import Event, FillVoided, RecordedEvent
+from engine.events import FillVoided
+from engine.rejections import Refusal
 from engine.views import AccountView, account_view, balance_view, open_positions, snapshot_view
+from persistence import recompute
+from persistence.drift import Stored
 from persistence.recompute import Finding
 from persistence.recovery import Decoding
 from persistence.store import AuditEntry, Mend, Store, append_of
@@ -23,9 +28,17 @@ VALUE_CHARACTERS_MAX: Final = 120
 """Of a drifted value in the event."""
 
 
-async def whole_ledger(store: Store, account_id: str) -> list[tuple[RecordedEvent, Event]]:
-    """Every durable event of an account. Raises `StoreUnavailable`, `UndecodableEvent`."""
-    return list(Decoding(0, [event async for event in store.ledger({account_id: 0})]))
+async def decided(store: Store, book: AccountBook, request: Correct, now: datetime) -> Entry | Refusal:
+    """Have a book, whose events are all durable, take a fill out. A long ledger takes seconds, so another thread goes
+    through it: the host's other accounts go on. Raises `StoreUnavailable`, and whatever a broken ledger does."""
+    ledger = [event async for event in store.ledger({book.account.id: 0})]
+    decide = partial(book.correct, request.command, Decoding(0, ledger), now, request_id=request.request_id)
+    return await asyncio.to_thread(decide)
+
+
+async def examined(stored: Stored, live: AccountBook, receipts_in_memory_max: int) -> Finding:
+    """`recompute.examined`, in another thread for the same reason."""
+    return await asyncio.to_thread(recompute.examined, stored, live, receipts_in_memory_max)
 
 
 @overload

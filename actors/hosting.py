@@ -41,7 +41,6 @@ from engine.decide import Context
 from engine.quotes import Quote
 from engine.rejections import Refusal
 from engine.views import ActionKey, Receipt, balance_view
-from persistence import recompute
 from persistence.committer import AppendVerdict, Overloaded
 from persistence.recovery import recover
 from persistence.store import Append, AuditEntry, Store, StoredSnapshot, StoreUnavailable
@@ -226,13 +225,12 @@ class AccountHost:
         async with hosted.closed():
             if not await hosted.durable(hosted.book.account.seq):
                 return REBUILDING
-            ledger = await correcting.whole_ledger(self._store, hosted.account_id)
+            before, fork = hosted.book.account, hosted.book.fork()
+            outcome = await correcting.decided(self._store, fork, request, self._now())
             if hosted.poisoned:
                 return REBUILDING
-            before = hosted.book.account
-            book = hosted.book.fork() if request.dry_run else hosted.book
-            outcome = book.correct(request.command, ledger, self._now(), request_id=request.request_id)
             if isinstance(outcome, Entry) and outcome.recorded and not request.dry_run:
+                hosted.book = fork  # nothing else was decided meanwhile
                 self._enqueue(hosted, outcome, correcting.audited(request, before, outcome.account))
         if isinstance(outcome, Refusal):
             return await self._settled(hosted, before.seq, Refused(outcome))
@@ -249,10 +247,10 @@ class AccountHost:
             if not await hosted.durable(hosted.book.account.seq):
                 return REBUILDING
             stored = await self._store.stored(hosted.account_id)
+            before = hosted.book.account
+            found = await correcting.examined(stored, hosted.book, self._limits.receipts_in_memory_max)
             if hosted.poisoned:
                 return REBUILDING
-            before = hosted.book.account
-            found = recompute.examined(stored, hosted.book, self._limits.receipts_in_memory_max)
             if request.dry_run:
                 return await self._settled(hosted, before.seq, correcting.recomputed(found, before.seq, repaired=False))
             if found.book is None:
