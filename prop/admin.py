@@ -1,7 +1,9 @@
 """Admin: what operators do to accounts. Every call needs a reason and a token with `prop:admin`."""
 
+from collections.abc import AsyncIterator
+
 from prop.calls import Calls
-from prop.models import Account
+from prop.models import Account, AuditRow, Recomputation, VoidFillIn, Voiding, VoidOrderIn
 from prop.transport import ADMIN
 
 
@@ -40,3 +42,54 @@ class AdminCalls(Calls):
         """
         path = f"{ADMIN}/accounts/{account_id}/liquidate"
         return await self._ended(account_id, "liquidated", path, {"reason": reason}, dry_run)
+
+    async def void_fill(
+        self, account_id: str, fill_id: str, reason: str, *, cascade: bool = False, dry_run: bool = False
+    ) -> Voiding:
+        """Take a fill out and derive the account again from those that remain.
+
+        Raises `VoidWouldOrphan`, whose `members` name them, where later fills would no longer be possible; `cascade`
+        takes those out too.
+
+        >>> first = taken.results[0].fill
+        >>> (await prop.void_fill(account.id, first.id, "bad print", dry_run=True)).voided_fill_ids == [first.id]
+        True
+        """
+        asked = VoidFillIn(fill_id=fill_id, reason=reason, cascade=cascade)
+        path = f"{ADMIN}/accounts/{account_id}/void-fill"
+        return Voiding.model_validate(
+            await self._transport.call("POST", path, query={"dryRun": dry_run}, body=asked.wire())
+        )
+
+    async def void_order(
+        self, account_id: str, order_id: str, reason: str, *, cascade: bool = False, dry_run: bool = False
+    ) -> Voiding:
+        """Take an order's fill out, like `void_fill`.
+
+        >>> order = taken.results[0].order
+        >>> (await prop.void_order(account.id, order.id, "bad print", dry_run=True)).voided_order_ids == [order.id]
+        True
+        """
+        asked = VoidOrderIn(order_id=order_id, reason=reason, cascade=cascade)
+        path = f"{ADMIN}/accounts/{account_id}/void-order"
+        return Voiding.model_validate(
+            await self._transport.call("POST", path, query={"dryRun": dry_run}, body=asked.wire())
+        )
+
+    async def recompute(self, account_id: str, reason: str, *, dry_run: bool = False) -> Recomputation:
+        """Replay the ledger from its first event, compare it with the live state and the tables, repair the tables.
+
+        >>> (await prop.recompute(account.id, "monthly check")).consistent
+        True
+        """
+        path = f"{ADMIN}/accounts/{account_id}/recompute"
+        said = await self._transport.call("POST", path, query={"dryRun": dry_run}, body={"reason": reason})
+        return Recomputation.model_validate(said)
+
+    def audit_log(self, account_id: str) -> AsyncIterator[AuditRow]:
+        """What administrators did to the account, newest first.
+
+        >>> [row.action async for row in prop.audit_log(account.id)]
+        []
+        """
+        return self._rows(f"{ADMIN}/accounts/{account_id}/audit-log", AuditRow, {})

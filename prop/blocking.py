@@ -120,6 +120,9 @@ class Prop:
     resume = _waiting(AsyncProp.resume)
     lock = _waiting(AsyncProp.lock)
     admin_liquidate = _waiting(AsyncProp.admin_liquidate)
+    void_fill = _waiting(AsyncProp.void_fill)
+    void_order = _waiting(AsyncProp.void_order)
+    recompute = _waiting(AsyncProp.recompute)
 
     accounts = _iterating(AsyncProp.accounts)
     clone_accounts = _iterating(AsyncProp.clone_accounts)
@@ -127,5 +130,6 @@ class Prop:
     fills = _iterating(AsyncProp.fills)
     positions = _iterating(AsyncProp.positions)
     ledger = _iterating(AsyncProp.ledger)
+    audit_log = _iterating(AsyncProp.audit_log)
     follow_ledger = _iterating(AsyncProp.follow_ledger)
     events = _iterating(AsyncProp.events)
