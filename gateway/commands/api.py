@@ -1,4 +1,4 @@
-"""Api: the HTTP API as any client sees it. The commands and the demo have no other way in.
+"""Api: the HTTP API as any client sees it. The commands have no other way in; programs have the `prop` client.
 
     ApiError        the gateway said no: status, code and detail of its problem document
       Unreachable   it said nothing

@@ -1,4 +1,4 @@
-"""Trader: one strategy with one account, a client of the HTTP API like any other.
+"""Trader: one strategy with one account, a user of the Python client like any other.
 
 Owns the ids. An account is created under a key of its number (`demo-momentum-3`), so that a restart finds the one that
 is still open; a decision run has an id of its own and is sent again under it until it is answered. So whatever is lost
@@ -9,13 +9,15 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
 
-from gateway.commands.api import Api, ApiError
 from gateway.demo.strategies import MEMORY, Action, Sight, Strategy
+from prop import AsyncProp, PropError, errors
+from prop.models import Account, ActionResult, AgedPosition, DecisionContext, Fill, Snapshot, SymbolContext
 
 OWNER: Final = "demo"
 RACE: Final = "demo"
@@ -23,6 +25,8 @@ ENDED: Final = ("completed", "liquidated")
 PAUSE_AFTER_END_SECONDS: Final = 4.0
 """So that the end of an account is seen before the next one begins."""
 PAUSE_AFTER_ERROR_SECONDS: Final = 1.0
+FILL_TOLD: Final = {"symbol", "side", "intent", "quantity", "price", "realized_pnl"}
+REJECTION_TOLD: Final = {"code", "failures", "max_quantity"}
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,15 +62,15 @@ class Trader:
     """Trades one strategy for ever, account after account."""
 
     def __init__(
-        self, strategy: Strategy, api: Api, *, seconds: float, tell: Callable[[Event, Standing], None]
+        self, strategy: Strategy, prop: AsyncProp, *, seconds: float, tell: Callable[[Event, Standing], None]
     ) -> None:
         self.strategy = strategy
         self.standing = Standing(strategy.name, "")
         self.actions = 0
-        self._api = api
+        self._prop = prop
         self._seconds = seconds
         self._tell = tell
-        self._seen: dict[str, str] = {}
+        self._seen: dict[str, datetime] = {}
         self._closes: dict[str, deque[Decimal]] = {}
 
     async def run(self) -> None:
@@ -77,7 +81,7 @@ class Trader:
                 number = await self._adopt(number)
                 while self.standing.status not in ENDED:
                     await asyncio.gather(self._turn(), asyncio.sleep(self._seconds))
-            except ApiError as error:
+            except PropError as error:
                 self._event("trouble", str(error))
                 await asyncio.sleep(PAUSE_AFTER_ERROR_SECONDS)
             else:
@@ -89,45 +93,44 @@ class Trader:
         """Open account `number`, or the first after it that has not ended yet, and start it; returns its number."""
         while True:
             try:
-                account = await self._api.post("/accounts", self._opening(number), patient=True)
-            except ApiError as error:
-                if error.code != "idempotency_key_reused":
-                    raise
-                account = {"status": "completed"}  # another version of the demo had it
-            if account["status"] not in ENDED:
+                account = await self._opened(number)
+            except errors.IdempotencyKeyReused:  # another version of the demo had it
+                number += 1
+                continue
+            if account.status not in ENDED:
                 break
             number += 1
-        is_new = account["status"] == "pending"
+        is_new = account.status == "pending"
         if is_new:
-            account = await self._api.post(f"/accounts/{account['id']}/start", patient=True)
+            account = await self._prop.start(account.id)
         self.standing = Standing(
             self.strategy.name,
-            account["id"],
-            status=account["status"],
-            starting=Decimal(account["startingBalance"]),
-            equity=Decimal(account["startingBalance"]),
+            account.id,
+            status=account.status,
+            starting=account.starting_balance,
+            equity=account.starting_balance,
         )
-        starting = f"started with {self.standing.starting:,.0f} {account['currency']}"
+        starting = f"started with {self.standing.starting:,.0f} {account.currency}"
         self._event("started", starting if is_new else "goes on where it was")
         return number
 
-    def _opening(self, number: int) -> dict[str, Any]:
+    async def _opened(self, number: int) -> Account:
         name = self.strategy.name
-        return {
-            "idempotencyKey": f"demo-{name}-{number}",
-            "ownerId": OWNER,
-            "cloneId": f"demo-{name}",
-            "raceId": RACE,
-            "mode": "race",
-            "policy": dict(self.strategy.policy),
-        }
+        return await self._prop.create_account(
+            OWNER,
+            f"demo-{name}",
+            idempotency_key=f"demo-{name}-{number}",
+            race_id=RACE,
+            mode="race",
+            policy=self.strategy.policy,
+        )
 
     # ------------------------------------------------------------ a turn
 
     async def _turn(self) -> None:
         """Look, decide, act; and once more where a refusal says what would have passed."""
-        context = await self._api.get(f"/accounts/{self.standing.account_id}/decision-context", patient=True)
-        self._note(context["snapshot"])
+        context = await self._prop.decision_context(self.standing.account_id)
+        self._note(context.snapshot)
         if self.standing.status != "active":
             return
         actions = self.strategy.decide(self._sight(context))
@@ -138,75 +141,69 @@ class Trader:
         if fitting := [action for action in again if action is not None]:
             await self._act(fitting)
 
-    async def _act(self, actions: list[Action]) -> list[dict[str, Any]]:
-        """Send under ids that no other decision has; patience repeats them as they are."""
+    async def _act(self, actions: list[Action]) -> list[ActionResult]:
+        """Send under ids that no other decision has; the client repeats them as they are."""
         self.actions += len(actions)
-        named = [{"decisionActionId": f"a{place}", **action} for place, action in enumerate(actions, 1)]
-        done = await self._api.post(
-            f"/accounts/{self.standing.account_id}/decision-actions",
-            {"decisionRunId": f"run-{time.time_ns()}", "actions": named},
-            patient=True,
-        )
-        results: list[dict[str, Any]] = done["results"]
-        for action, result in zip(actions, results, strict=True):
+        taken = await self._prop.decide(self.standing.account_id, actions, run_id=f"run-{time.time_ns()}")
+        for action, result in zip(actions, taken.results, strict=True):
             self._report(action, result)
-        return results
+        return taken.results
 
-    def _second_try(self, action: Action, result: dict[str, Any]) -> Action | None:
-        most = result["maxQuantity"]
-        return None if most is None else self.strategy.second_try(action, Decimal(most))
+    def _second_try(self, action: Action, result: ActionResult) -> Action | None:
+        return None if result.max_quantity is None else self.strategy.second_try(action, result.max_quantity)
 
-    def _sight(self, context: dict[str, Any]) -> Sight:
+    def _sight(self, context: DecisionContext) -> Sight:
         capacity: dict[tuple[str, str], Decimal] = {}
-        for symbol in context["symbols"]:
+        for symbol in context.symbols:
             self._remember(symbol)
-            for side in symbol["capacity"]:
-                if side["maxQuantity"] is not None:
-                    capacity[symbol["symbol"], side["side"]] = Decimal(side["maxQuantity"])
-        snapshot = context["snapshot"]
+            for room in symbol.capacity:
+                if room.max_quantity is not None:
+                    capacity[symbol.symbol, room.side] = room.max_quantity
         return Sight(
             closes={name: tuple(closes) for name, closes in self._closes.items()},
-            held={(held["symbol"], held["side"]): Decimal(held["quantity"]) for held in snapshot["positions"]},
+            held={(held.symbol, held.side): held.quantity for held in context.snapshot.positions},
             capacity=capacity,
-            equity=Decimal(snapshot["balance"]["equity"]),
+            equity=context.snapshot.balance.equity,
         )
 
-    def _remember(self, symbol: dict[str, Any]) -> None:
+    def _remember(self, symbol: SymbolContext) -> None:
         """Each quote once."""
-        name, quote = symbol["symbol"], symbol["quote"]
-        if quote is None or self._seen.get(name) == quote["observedAt"]:
+        quote = symbol.quote
+        if quote is None or self._seen.get(symbol.symbol) == quote.observed_at:
             return
-        self._seen[name] = quote["observedAt"]
-        self._closes.setdefault(name, deque(maxlen=MEMORY)).append(Decimal(quote["mid"]))
+        self._seen[symbol.symbol] = quote.observed_at
+        self._closes.setdefault(symbol.symbol, deque(maxlen=MEMORY)).append(quote.mid)
 
     # ------------------------------------------------------------ telling
 
-    def _note(self, snapshot: dict[str, Any]) -> None:
-        standing, account, balance = self.standing, snapshot["account"], snapshot["balance"]
-        standing.status = account["status"]
-        standing.equity = Decimal(balance["equity"])
-        standing.drawdown = Decimal(balance["drawdown"])
-        standing.positions = tuple(_held(position) for position in snapshot["positions"])
-        standing.fills = snapshot["counters"]["fills"]
-        standing.rejections = snapshot["counters"]["rejected"]
+    def _note(self, snapshot: Snapshot) -> None:
+        standing, account, balance = self.standing, snapshot.account, snapshot.balance
+        standing.status = account.status
+        standing.equity = balance.equity
+        standing.drawdown = balance.drawdown
+        standing.positions = tuple(_held(position) for position in snapshot.positions)
+        standing.fills = snapshot.counters.fills
+        standing.rejections = snapshot.counters.rejected
         if standing.status == "liquidated":
-            figures = {"equity": balance["equity"], "drawdown": balance["drawdown"], "reason": account["endReason"]}
+            figures = {
+                "equity": f"{balance.equity:f}",
+                "drawdown": f"{balance.drawdown:f}",
+                "reason": account.end_reason,
+            }
             self._event(
                 "liquidated",
                 f"LIQUIDATED at equity {standing.equity:,.2f}, drawdown {standing.drawdown:.1%}",
                 figures,
             )
         elif standing.status == "completed":
-            self._event("completed", f"completed: {account['endReason']}")
+            self._event("completed", f"completed: {account.end_reason}")
 
-    def _report(self, action: Action, result: dict[str, Any]) -> None:
-        if result["status"] == "executed":
-            fill = result["fill"]
-            text = f"fill {fill_text(fill)}"
-            details = {name: fill[name] for name in ("symbol", "side", "intent", "quantity", "price", "realizedPnl")}
-            self._event("fill", text, details)
+    def _report(self, action: Action, result: ActionResult) -> None:
+        if result.fill is not None:
+            details = result.fill.model_dump(mode="json", by_alias=True, include=FILL_TOLD)
+            self._event("fill", f"fill {fill_text(result.fill)}", details)
         else:
-            details = {"code": result["code"], "failures": result["failures"], "maxQuantity": result["maxQuantity"]}
+            details = result.model_dump(mode="json", by_alias=True, include=REJECTION_TOLD)
             self._event("rejected", f"rejected {rejection_text(result)}", {"symbol": action["symbol"], **details})
 
     def _event(self, kind: str, text: str, details: Mapping[str, Any] | None = None) -> None:
@@ -221,34 +218,33 @@ class Trader:
         self._tell(event, self.standing)
 
 
-def fill_text(fill: Mapping[str, Any]) -> str:
+def fill_text(fill: Fill) -> str:
     """`long 0.5 AAPL @ 130.31`, `close long 0.5 AAPL @ 131.00 pnl +0.35`."""
-    quantity, price = plain(fill["quantity"]), plain(fill["price"])
-    text = f"{fill['side']} {quantity} {fill['symbol']} @ {price}"
-    if fill["intent"] == "open":
-        return text
-    return f"{fill['intent']} {text} pnl {Decimal(fill['realizedPnl']):+,.2f}"
+    text = f"{fill.side} {plain(fill.quantity)} {fill.symbol} @ {plain(fill.price)}"
+    return text if fill.intent == "open" else f"{fill.intent} {text} pnl {fill.realized_pnl:+,.2f}"
 
 
-def rejection_text(result: Mapping[str, Any]) -> str:
+def rejection_text(result: ActionResult) -> str:
     """`notional_exceeds_maximum 62000 > 50000`: the code, and the two numbers that the gate compared."""
-    context = result["failures"][0]["context"] if result["failures"] else {}
-    compared = next((value for name, value in context.items() if name not in ("symbol", "side", "limit")), None)
+    context = result.failures[0].context if result.failures else {}
+    compared: Decimal | str | int | None = next(
+        (value for name, value in context.items() if name not in ("symbol", "side", "limit")), None
+    )
     if "openNotional" in context:  # what is open already counts as well
-        compared = Decimal(context["openNotional"]) + Decimal(context["notional"])
+        compared = Decimal(context["openNotional"] or 0) + Decimal(context["notional"] or 0)
     if "limit" in context and compared is not None:
-        return f"{result['code']} {plain(compared)} > {plain(context['limit'])}"
+        return f"{result.code} {plain(compared)} > {plain(context['limit'])}"
     named = " ".join(f"{name}={plain(value)}" for name, value in context.items())
-    return f"{result['code']} {named}".rstrip()
+    return f"{result.code} {named}".rstrip()
 
 
 def plain(number: object) -> str:
     """`130.31000000` as `130.31`; what is no number, as it is."""
-    text = str(number)
+    text = f"{number:f}" if isinstance(number, Decimal) else str(number)
     if "." not in text or not text.replace(".", "", 1).lstrip("-").isdigit():
         return text
     return text.rstrip("0").rstrip(".")
 
 
-def _held(position: Mapping[str, Any]) -> str:
-    return f"{'-' if position['side'] == 'short' else ''}{plain(position['quantity'])} {position['symbol']}"
+def _held(position: AgedPosition) -> str:
+    return f"{'-' if position.side == 'short' else ''}{plain(position.quantity)} {position.symbol}"

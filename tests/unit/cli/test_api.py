@@ -1,6 +1,6 @@
 """The client: what is sent again, and that it is sent again as it was."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -10,8 +10,6 @@ from aiohttp.test_utils import TestServer
 
 from gateway.commands import api as api_module
 from gateway.commands.api import Api, ApiError, Unreachable
-from gateway.demo.strategies import Action, Sight
-from gateway.demo.trader import Event, Standing, Trader
 
 Answer = tuple[int, dict[str, Any]] | None
 """Status and body; None drops the connection."""
@@ -98,78 +96,3 @@ async def test_rows_follow_the_cursor():
     ]
     async with served(Gateway(lambda method, path, times: pages[times])) as api:
         assert [row async for row in api.rows("/accounts")] == [1, 2, 3]
-
-
-# ---------------------------------------------------------------- the trader
-
-
-class BuysOnce:
-    name = "buys-once"
-    policy: Mapping[str, Any] = {}
-
-    def decide(self, sight: Sight) -> list[Action]:
-        return [] if sight.held else [{"action": "open", "symbol": "IBM", "side": "long", "quantity": "1"}]
-
-    def second_try(self, action: Action, max_quantity: Any) -> Action | None:
-        return None
-
-
-def account(number: int, status: str) -> dict[str, Any]:
-    return {
-        "id": f"account-{number}",
-        "status": status,
-        "startingBalance": "100000.00000000",
-        "currency": "USDC",
-        "endReason": "drawdown" if status == "liquidated" else None,
-    }
-
-
-def context(status: str) -> dict[str, Any]:
-    snapshot = {
-        "account": account(2, status),
-        "balance": {"equity": "40000.00000000", "drawdown": "0.60000000"},
-        "positions": [],
-        "counters": {"fills": 1, "rejected": 0},
-    }
-    return {"snapshot": snapshot, "symbols": []}
-
-
-async def test_a_trader_takes_the_account_that_is_still_open_and_sends_a_lost_decision_again_as_it_was():
-    fill = {"intent": "open", "side": "long", "quantity": "1", "symbol": "IBM", "price": "100", "realizedPnl": "0"}
-    executed = {"status": "executed", "fill": fill, "maxQuantity": None}
-
-    def answers(method: str, path: str, times: int) -> Answer:
-        match path.rpartition("/")[2]:
-            case "accounts":
-                return 200, account(times + 1, "liquidated" if times == 0 else "pending")
-            case "start":
-                return 200, account(2, "active")
-            case "decision-context":
-                return 200, context("active" if times == 0 else "liquidated")
-            case _:
-                return None if times == 0 else (200, {"results": [executed]})
-
-    told: list[Event] = []
-
-    class Ended(Exception):
-        pass
-
-    def tell(event: Event, standing: Standing) -> None:
-        told.append(event)
-        if event.kind == "liquidated":
-            raise Ended
-
-    gateway = Gateway(answers)
-    async with served(gateway) as api:
-        with pytest.raises(Ended):
-            await Trader(BuysOnce(), api, seconds=0, tell=tell).run()
-
-    opened = [body["idempotencyKey"] for _, path, body in gateway.asked if path == "/accounts"]
-    assert opened == ["demo-buys-once-1", "demo-buys-once-2"]
-    first, second = (body for _, path, body in gateway.asked if path.endswith("decision-actions"))
-    assert first == second
-    assert [event.text for event in told] == [
-        "started with 100,000 USDC",
-        "fill long 1 IBM @ 100",
-        "LIQUIDATED at equity 40,000.00, drawdown 60.0%",
-    ]

@@ -14,6 +14,8 @@ from gateway.demo.strategies import (
     all_strategies,
 )
 from gateway.demo.trader import fill_text, plain, rejection_text
+from prop.models import ActionResult, Fill
+from tests.support.replies import example
 
 
 def sight(
@@ -93,27 +95,30 @@ def test_the_dip_buyer_takes_all_the_room_there_is_at_every_dip():
 
 
 def test_fills_and_rejections_as_text():
-    fill = {"intent": "open", "side": "long", "quantity": "0.50000000", "symbol": "AAPL", "price": "130.31000000"}
+    fill = example(Fill, "FillView", quantity="0.50000000", symbol="AAPL", price="130.31000000")
     assert fill_text(fill) == "long 0.5 AAPL @ 130.31"
-    closed = fill | {"intent": "close", "realizedPnl": "-3.25000000"}
+    closed = fill.model_copy(update={"intent": "close", "realized_pnl": Decimal("-3.25000000")})
     assert fill_text(closed) == "close long 0.5 AAPL @ 130.31 pnl -3.25"
     context = {"notional": "62000.00000000", "limit": "50000.00000000"}
     failures = [{"code": "notional_exceeds_maximum", "context": context}]
-    refused = {"code": "notional_exceeds_maximum", "failures": failures}
+    refused = example(ActionResult, "ActionResult", code="notional_exceeds_maximum", failures=failures)
     assert rejection_text(refused) == "notional_exceeds_maximum 62000 > 50000"
     together = {"notional": "6000.00000000", "openNotional": "495000.00000000", "limit": "500000.00000000"}
-    too_much = {"code": "aggregate_leverage_exceeded", "failures": [{"context": together}]}
+    failures = [{"code": "aggregate_leverage_exceeded", "context": together}]
+    too_much = example(ActionResult, "ActionResult", code="aggregate_leverage_exceeded", failures=failures)
     assert rejection_text(too_much) == "aggregate_leverage_exceeded 501000 > 500000"
-    missing = {"code": "price_missing", "failures": [{"code": "price_missing", "context": {"symbol": "DOGE"}}]}
+    failures = [{"code": "price_missing", "context": {"symbol": "DOGE"}}]
+    missing = example(ActionResult, "ActionResult", code="price_missing", failures=failures)
     assert rejection_text(missing) == "price_missing symbol=DOGE"
 
 
 def test_a_number_loses_its_zeros_and_no_other_text_changes():
-    assert [plain(text) for text in ("100.00000000", "0.50000000", "-1.10", "100", "a.b", 5)] == [
+    assert [plain(text) for text in ("100.00000000", "0.50000000", "-1.10", "100", "a.b", 5, Decimal("0E-8"))] == [
         "100",
         "0.5",
         "-1.1",
         "100",
         "a.b",
         "5",
+        "0",
     ]

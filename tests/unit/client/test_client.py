@@ -5,27 +5,21 @@ import asyncio
 import inspect
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
 from pydantic import ValidationError
 
 import prop.models
 from gateway.client_models import module
-from gateway.examples import of_schema
-from gateway.openapi import document
 from gateway.problems import KINDS
-from gateway.routes import ROUTES
 from prop import ActionIn, AsyncProp, Prop, Refused, Unreachable, errors, transport
+from tests.support.replies import described
+from tests.support.scripted import Scripted, problem
 
-SCHEMAS = document(ROUTES, version="")["components"]["schemas"]
-ACCOUNT = of_schema(SCHEMAS["AccountView"], SCHEMAS, within="AccountView")
+ACCOUNT = described("AccountView")
 
 
 def test_it_imports_aiohttp_and_pydantic_and_nothing_of_the_engine():
@@ -84,41 +78,6 @@ def test_money_is_never_a_float():
 
 
 # ---------------------------------------------------------------- what is sent again
-
-Answer = tuple[int, dict[str, Any]] | None
-"""Status and body; None drops the connection."""
-
-
-class Scripted:
-    """A gateway that answers in turn as it is told, and remembers what was asked."""
-
-    def __init__(self, *answers: Answer, headers: dict[str, str] | None = None) -> None:
-        self.asked: list[tuple[str, str, str]] = []
-        self._answers = list(answers)
-        self._headers = headers
-
-    async def answer(self, request: web.Request) -> web.Response:
-        self.asked.append((request.method, request.path_qs, await request.text()))
-        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
-        if answer is None:
-            assert request.transport is not None
-            request.transport.abort()
-            return web.Response()
-        return web.json_response(answer[1], status=answer[0], headers=self._headers)
-
-    @asynccontextmanager
-    async def client(self, deadline_s: float = 5.0) -> AsyncIterator[AsyncProp]:
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", self.answer)
-        async with (
-            TestServer(app) as server,
-            AsyncProp(str(server.make_url("")), "token", deadline_s=deadline_s) as client,
-        ):
-            yield client
-
-
-def problem(status: int, code: str) -> Answer:
-    return status, {"code": code, "detail": f"because {code}", "requestId": "r-1", "retryable": status in (429, 503)}
 
 
 @pytest.fixture(autouse=True)
