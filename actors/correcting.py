@@ -92,6 +92,7 @@ def mended(found: Finding, book: AccountBook, request: Recompute, before: Accoun
         changes=found.lost,
         audit=[audited(request, before, book.account)],
     )
+    append = replace(append, result=found.lost_result)
     return Mend(append=append, opening=book.account.opening, drifted=found.drifted)
 
 

@@ -15,6 +15,7 @@ from engine.day import Day
 from engine.money import EXACT, ONE, ZERO, floor8, round8
 from engine.policy import Policy
 from engine.positions import Position, PositionKey
+from engine.record import Curve, Tally
 
 Status = Literal["pending", "active", "paused", "locked", "completed", "liquidated"]
 Verb = Literal["start", "pause", "lock", "resume", "complete", "liquidate"]
@@ -61,7 +62,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     """Live state after event `seq`. Money in account currency; `positions` holds the open ones.
 
     `stale` lists (symbol, code) of the quotes that kept the last mark from being taken. `day` is what the rules
-    remember, None where the policy has none.
+    remember, None where the policy has none. `tally` and `curve` are what its statistics are made of.
     """
 
     id: str
@@ -82,6 +83,8 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: datetime | None = None
     end_reason: str | None = None
     day: Day | None = None
+    tally: Tally = Tally()
+    curve: Curve | None = None
 
     @property
     def policy(self) -> Policy:

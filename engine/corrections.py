@@ -103,7 +103,7 @@ def _agree(before: Restated, account: Account) -> None:
     invariant(
         walked.seq == account.seq, f"ledger of {account.id} ends at {walked.seq}, the account is at {account.seq}"
     )
-    for name in ("cash", "realized_pnl", "fees_paid", "high_watermark", "day", "positions"):
+    for name in ("cash", "realized_pnl", "fees_paid", "high_watermark", "day", "tally", "positions"):
         same = getattr(walked, name) == getattr(account, name)
         invariant(same, f"ledger of {account.id} walked again makes another account: {name} differs")
     invariant(not before.orphans, f"ledger of {account.id} takes off what is not there")
@@ -131,6 +131,7 @@ def _voided(asked: FillBooked, reason: str, before: Restated, after: Restated, a
         fees_paid=account.fees_paid,
         high_watermark=account.high_watermark,
         day=account.day_at(at),
+        tally=account.tally,
     )
 
 

@@ -16,6 +16,7 @@ from engine.day import Day, FloorRule
 from engine.policy import Side
 from engine.positions import Position
 from engine.quotes import Quote
+from engine.record import Tally
 from engine.rejections import Failure, GateCode
 from engine.rules import Floor
 
@@ -213,10 +214,11 @@ class FillVoided(Event, frozen=True, kw_only=True):
     `fill_ids` and `order_ids` are in ledger order: the fill that was asked for, and those that fell with it.
     `positions` holds every open position; `closed` the closed episodes that are new or have other figures than before;
     `gone` the `openedSeq` of episodes that are no more. Fills that are not in `restated_fills` keep their figures.
+    `tally` is what was traded, without the fills that are out.
     """
 
     TYPE = "fill_voided"
-    LATER: ClassVar = ("day",)
+    LATER: ClassVar = ("day", "tally")
     reason: str
     asked_fill_id: str
     fill_ids: tuple[str, ...]
@@ -231,6 +233,7 @@ class FillVoided(Event, frozen=True, kw_only=True):
     fees_paid: Decimal
     high_watermark: Decimal
     day: Day | None = None
+    tally: Tally | None = None
 
 
 class AccountRecomputed(Event, frozen=True, kw_only=True):

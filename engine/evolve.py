@@ -30,12 +30,14 @@ from engine.events import (
     MarkToMarketFailed,
     OrderValidated,
     PositionChanged,
+    PositionClosed,
     PositionOpened,
     RuleWarning,
 )
 from engine.invariants import check, invariant
 from engine.money import ZERO
 from engine.positions import Position, PositionKey, marked
+from engine.record import Curve, Tally, begun
 
 
 def begin(event: AccountCreated, *, account_id: str, at: datetime) -> Account:
@@ -58,7 +60,15 @@ def evolve(account: Account, event: Event, at: datetime) -> Account:
     """The account after `event`, its next in the ledger, which occurred `at`; raises `InvariantBroken`."""
     invariant(at >= account.last_at, f"event {account.seq + 1} of {account.id} lies before the one it follows")
     changes = _changes(account, event, at)
-    after = replace(account, seq=account.seq + 1, last_at=at, day=_day(account, event, at), **changes)
+    after = replace(
+        account,
+        seq=account.seq + 1,
+        last_at=at,
+        day=_day(account, event, at),
+        tally=_tally(account, event),
+        curve=_curve(account, event, at),
+        **changes,
+    )
     check(after)
     if isinstance(event, PositionChanged | MarkedToMarket | FillVoided):
         invariant(after.cash == event.cash and after.equity == event.equity, f"{event.TYPE} restates another balance")
@@ -148,6 +158,38 @@ def _day(account: Account, event: Event, at: datetime) -> Day | None:
 def _still_stale(account: Account, held: set[str]) -> tuple[tuple[str, str], ...]:
     """A quote that is not needed any more keeps no mark from being taken."""
     return tuple(each for each in account.stale if each[0] in held)
+
+
+def _tally(account: Account, event: Event) -> Tally:
+    match event:
+        case FillBooked():
+            return account.tally.filled(event.notional)
+        case PositionClosed():
+            return account.tally.closed(event.position)
+        case FillVoided() if event.tally is not None:
+            return event.tally
+    return account.tally
+
+
+def _curve(account: Account, event: Event, at: datetime) -> Curve | None:
+    """Days that are over end with the equity that stood before the event; what it shows belongs to its own."""
+    if isinstance(event, AccountStarted):
+        return begun(at, account.equity)
+    curve = account.curve
+    if curve is None:
+        return None
+    if at >= curve.day_ends:
+        curve = curve.at(at, account.equity)
+    match event:
+        case PositionOpened():
+            curve = curve.held(at, is_exposed=True)
+        case PositionClosed() if len(account.positions) == 1:
+            curve = curve.held(at, is_exposed=False)
+        case FillVoided():
+            curve = curve.held(at, is_exposed=bool(event.positions))
+    if isinstance(event, PositionChanged | MarkedToMarket | FillVoided):
+        return curve.shown(event.equity, event.high_watermark)
+    return curve
 
 
 def _with(account: Account, position: Position) -> dict[PositionKey, Position]:

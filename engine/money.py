@@ -28,6 +28,7 @@ INPUT_MAGNITUDE: Final = Decimal(10) ** 12
 STORED_MAGNITUDE: Final = Decimal(10) ** 20
 """Figures the engine keeps are below this: NUMERIC(28, 8) holds no more."""
 
+RETURN_UNIT: Final = Decimal("1e-18")
 NOTIONAL_MAGNITUDE: Final = Decimal(10) ** 16
 """A price at which one position would be worth this much is not believed: sums over positions stay storable."""
 
@@ -86,6 +87,44 @@ def portion(amount: Decimal, part: Decimal, whole: Decimal) -> Decimal:
 def ratio(numerator: Decimal, denominator: Decimal) -> Decimal:
     """A quotient at 8 decimals: average entry price, margin of a notional."""
     return round8(EXACT.divide(numerator, denominator))
+
+
+def growth(after: Decimal, before: Decimal) -> Decimal:
+    """A return, `after / before - 1`, at 18 decimals: what ratios of returns are computed with."""
+    return EXACT.divide(EXACT.subtract(after, before), before).quantize(RETURN_UNIT, ROUND_HALF_EVEN, EXACT)
+
+
+def square(value: Decimal) -> Decimal:
+    """Exact, for a return."""
+    return EXACT.multiply(value, value)
+
+
+def total(left: Decimal, right: Decimal) -> Decimal:
+    """An exact sum of returns or of their squares, which have more decimals than money."""
+    return EXACT.add(left, right)
+
+
+def shortfall(value: Decimal, peak: Decimal) -> Decimal:
+    """The share by which `value` lies below `peak`, at 8 decimals."""
+    return round8(EXACT.divide(EXACT.subtract(peak, value), peak))
+
+
+def risk_adjusted(*, returns: Decimal, squares: Decimal, count: int, a_year: int, is_sample: bool) -> Decimal | None:
+    """Mean of `count` returns by their deviation, times the root of `a_year`; None where nothing deviates.
+
+    The deviation is the root of the mean of `squares` or, `is_sample`, of the variance that they make with the mean,
+    over `count - 1`. `returns` and `squares` are sums.
+    """
+    number = Decimal(count)
+    if is_sample:
+        spread = EXACT.subtract(EXACT.multiply(number, squares), square(returns))
+        variance = EXACT.divide(spread, number * (number - 1))
+    else:
+        variance = EXACT.divide(squares, number)
+    if variance <= 0:
+        return None
+    mean = EXACT.divide(returns, number)
+    return round8(EXACT.multiply(mean, EXACT.sqrt(EXACT.divide(Decimal(a_year), variance))))
 
 
 def share_up(amount: Decimal, fraction: Decimal) -> Decimal:

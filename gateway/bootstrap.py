@@ -39,6 +39,7 @@ from persistence.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from persistence.event_log import EventLog
 from persistence.heartbeats import Heartbeats
 from persistence.migrations.run import head, upgrade
+from persistence.performance import Performance
 from persistence.pools import connection_pool
 from persistence.postgres_store import PostgresStore
 from persistence.queries import Queries
@@ -234,6 +235,7 @@ async def _parts(
         client=client,
         queries=Queries(reading),
         events=events,
+        performance=Performance(reading),
         tokens=tokens,
         secret=await events.secret(),
         version=version("prop-engine"),

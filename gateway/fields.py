@@ -5,6 +5,7 @@ coerced: a number is no text, a bool is no integer, a float is no money.
 """
 
 import re
+from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final
 
@@ -25,6 +26,7 @@ INTEGER_MAX: Final = 2**63 - 1
 
 CLIENT_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 """What clients may name their own things. ASCII, so that no two ids look alike and none breaks a log line."""
+MOMENT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z")
 DIGITS: Final = re.compile(r"[0-9]{1,18}")
 """A whole number in a query string or a header."""
 
@@ -123,6 +125,17 @@ def _digits(value: Any) -> Any:
     return value
 
 
+def _moment(value: Any) -> Any:
+    if isinstance(value, str):
+        if MOMENT.fullmatch(value) is None:
+            raise PydanticCustomError("invalid_format", "must be a time like 2026-01-02T03:04:05.000006Z")
+        try:
+            return datetime.fromisoformat(value)
+        except ValueError:
+            raise PydanticCustomError("invalid_format", "is no time of any calendar") from None
+    return value
+
+
 def _flag(value: Any) -> bool:
     if value not in ("true", "false"):
         raise PydanticCustomError("wrong_type", "must be true or false")
@@ -190,5 +203,10 @@ Metadata = Annotated[
 Count = Annotated[int, Field(ge=0, le=10**9)]
 """A count in a body; `engine.policy.faults` holds the real range."""
 Digits = Annotated[int, BeforeValidator(_digits)]
+Moment = Annotated[
+    datetime,
+    BeforeValidator(_moment),
+    WithJsonSchema({"type": "string", "format": "date-time", "pattern": MOMENT.pattern}),
+]
 Flag = Annotated[bool, PlainValidator(_flag), WithJsonSchema({"type": "boolean"})]
 Symbols = Annotated[list[Symbol], BeforeValidator(_listed), Field(min_length=1, max_length=1_000)]

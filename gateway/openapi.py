@@ -38,6 +38,7 @@ TAGS: Final[Mapping[str, str]] = {
     "accounts": "Opening, starting and ending accounts",
     "actions": "Decision actions: proposing trades",
     "events": "The ledger, to poll and to follow",
+    "performance": "How accounts did, and against whom",
     "reads": "What accounts hold and did, and what they see",
     "marking": "Valuing open positions now",
     "admin": "For operators: stopping, correcting, auditing",

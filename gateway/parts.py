@@ -16,6 +16,7 @@ from gateway.rates import RateLimit
 from gateway.schemas import ACTIONS_MAX
 from gateway.streaming import StreamLimits
 from gateway.tail import Source
+from persistence.performance import Performance
 from persistence.queries import Queries
 
 SECRET_BYTES_MIN = 16
@@ -49,6 +50,7 @@ class GatewayParts(msgspec.Struct, frozen=True, kw_only=True):
     client: AccountClient
     queries: Queries
     events: Events
+    performance: Performance
     tokens: LiveTokens
     secret: bytes
     version: str

@@ -54,6 +54,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "unsupported_media_type": Kind(415, "The body must be application/json in UTF-8, not encoded"),
     "invalid_request": Kind(422, "The request has faults"),
     "invalid_cursor": Kind(422, "The cursor is not one of this list"),
+    "race_too_large": Kind(422, "The race has more accounts than are ranked"),
     "idempotency_key_reused": Kind(422, "The idempotency key belongs to another request"),
     "decision_action_conflict": Kind(422, "An action of this key was answered before with other content"),
     "duplicate_decision_action": Kind(422, "A decisionActionId occurs twice in the batch"),

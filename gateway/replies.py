@@ -3,7 +3,7 @@
 Everything else on the wire is a view of `engine.views`. Field order is the wire's.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Literal
 
@@ -12,6 +12,7 @@ import msgspec
 from actors.messages import PassReport
 from engine.account import Account, Counters
 from engine.commands import Action
+from engine.curve import EquityPoint
 from engine.decide import MarkOutcome
 from engine.events import RestatedFill
 from engine.policy import Policy, QuoteMaxAge
@@ -19,6 +20,7 @@ from engine.quotes import Quote, fault, is_fresh
 from engine.quotes import age_ms as age_of
 from engine.rejections import Failure
 from engine.rule_views import RulesView, rules_view
+from engine.standings import Standing
 from engine.views import (
     AccountView,
     ActionResult,
@@ -103,9 +105,9 @@ class MarkingPass(View, frozen=True, kw_only=True):
 
 
 class AgedPosition(PositionView, frozen=True, kw_only=True):
-    """A position with the age of its mark in milliseconds."""
+    """A position with the age of its mark in milliseconds; null once it is closed."""
 
-    mark_age_ms: int
+    mark_age_ms: int | None
 
 
 class AgedSnapshot(View, frozen=True, kw_only=True):
@@ -150,6 +152,26 @@ class Prices(View, frozen=True, kw_only=True):
     data: tuple[Price, ...]
 
 
+class EquityCurve(View, frozen=True, kw_only=True):
+    """Points of a curve up to `account_seq`; there are `total` of them before thinning."""
+
+    account_id: str
+    account_seq: int
+    total: int
+    points: tuple[EquityPoint, ...]
+
+
+class Standings(View, frozen=True, kw_only=True):
+    """A race. `accounts` counts all of them, `data` holds the first."""
+
+    race_id: str
+    pass_id: str | None
+    marked_at: datetime | None
+    accounts: int
+    has_more: bool
+    data: tuple[Standing, ...]
+
+
 class EventPage(View, frozen=True, kw_only=True):
     """Events of all accounts. `next_cursor` is always there: where there is no more yet, ask again with it later."""
 
@@ -182,14 +204,14 @@ class VersionView(View, frozen=True, kw_only=True):
 
 def aged_snapshot(account: Account, now: datetime) -> AgedSnapshot:
     snapshot = snapshot_view(account)
-    aged = tuple(_aged(position, now) for position in snapshot.positions)
-    fields = {**msgspec.structs.asdict(snapshot), "positions": aged}
+    positions = tuple(aged(position, now) for position in snapshot.positions)
+    fields = {**msgspec.structs.asdict(snapshot), "positions": positions}
     return AgedSnapshot(**fields, rules=rules_view(account, now))
 
 
-def _aged(position: PositionView, now: datetime) -> AgedPosition:
-    age_ms = int((now - position.marked_at).total_seconds() * 1000)
-    return AgedPosition(**msgspec.structs.asdict(position), mark_age_ms=max(0, age_ms))
+def aged(position: PositionView, now: datetime) -> AgedPosition:
+    age_ms = None if position.status == "closed" else max(0, (now - position.marked_at) // timedelta(milliseconds=1))
+    return AgedPosition(**msgspec.structs.asdict(position), mark_age_ms=age_ms)
 
 
 def price(quote: Quote, now: datetime) -> Price:

@@ -5,10 +5,11 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from engine.views import AccountView, FillView, OrderView, PositionView
+from engine.results import ResultView
+from engine.views import AccountView, FillView, OrderView
 from gateway import replies
 from gateway.calls import Answer
-from gateway.handlers import accounts, actions, admin, events, marking, reads, service
+from gateway.handlers import accounts, actions, admin, events, marking, performance, reads, service
 from gateway.schemas import (
     AccountPageQuery,
     AccountsQuery,
@@ -16,6 +17,7 @@ from gateway.schemas import (
     CreateAccountIn,
     DecisionActionsIn,
     EmptyIn,
+    EquityQuery,
     EventsQuery,
     LedgerQuery,
     NoQuery,
@@ -25,6 +27,7 @@ from gateway.schemas import (
     ReadinessQuery,
     ReadQuery,
     ReasonIn,
+    StandingsQuery,
     VoidFillIn,
     VoidOrderIn,
     WriteQuery,
@@ -139,7 +142,23 @@ ROUTES: Final[tuple[Route, ...]] = (
     _get(ACCOUNT + "/decision-context", reads.context, replies.AgedDecisionContext, query=ReadQuery, errors=_READ),
     _list(ACCOUNT + "/orders", reads.orders, OrderView, AccountPageQuery),
     _list(ACCOUNT + "/fills", reads.fills, FillView, AccountPageQuery),
-    _list(ACCOUNT + "/positions", reads.positions, PositionView, PositionsQuery),
+    _list(ACCOUNT + "/positions", reads.positions, replies.AgedPosition, PositionsQuery),
+    _get(ACCOUNT + "/equity", performance.equity, replies.EquityCurve, query=EquityQuery, tagged=True, errors=_READ),
+    _get(
+        ACCOUNT + "/result",
+        performance.result,
+        ResultView,
+        query=ReadQuery,
+        tagged=True,
+        errors=(*_READ, "account_not_terminal"),
+    ),
+    _get(
+        V1 + "/races/{race_id}/standings",
+        performance.standings,
+        replies.Standings,
+        query=StandingsQuery,
+        errors=("race_too_large", "storage_unavailable"),
+    ),
     _get(
         V1 + "/events",
         events.all_events,

@@ -32,6 +32,7 @@ from gateway.fields import (
     Digits,
     Flag,
     Metadata,
+    Moment,
     Money,
     PositiveMoney,
     Rationale,
@@ -46,6 +47,8 @@ from gateway.validation import Wire, faults_at
 ACTIONS_MAX: Final = 100
 LIMIT_MAX: Final = 1_000
 LIMIT_DEFAULT: Final = 100
+POINTS_MIN: Final = 2
+POINTS_MAX: Final = 2_000
 WAIT_MS_MAX: Final = 10_000
 SEQ_MAX: Final = 10**18 - 1
 
@@ -312,6 +315,22 @@ class LedgerQuery(AccountPageQuery):
         if value is not None and value not in EVENT_TYPES:
             raise PydanticCustomError("not_allowed", "must be a type of ledger event")
         return value
+
+
+class EquityQuery(ReadQuery):
+    """A part of the equity curve."""
+
+    from_: Moment | None = Field(default=None, alias="from")
+    """Only points at this moment or later."""
+    to: Moment | None = None
+    """Only points at this moment or earlier."""
+    points: Digits = Field(default=500, ge=POINTS_MIN, le=POINTS_MAX)
+    """At most so many points."""
+
+
+class StandingsQuery(Wire):
+    limit: Digits = Field(default=LIMIT_DEFAULT, ge=1, le=LIMIT_MAX)
+    """The first so many."""
 
 
 class EventsQuery(PageQuery):

@@ -32,6 +32,7 @@ TABLES: Final[tuple[Table, ...]] = (
     tables.positions,
     tables.decision_actions,
     tables.account_snapshots,
+    tables.account_results,
 )
 """What is read beside the ledger, every column of it."""
 

@@ -4,7 +4,7 @@ Owns the rows that follow from a replayed ledger, column by column of `tables.py
 stored. Pure: it reads neither Postgres nor a clock.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from hashlib import blake2b
@@ -17,6 +17,7 @@ from engine.account import Account
 from engine.canonical import canonical, plain, timestamp
 from engine.commands import CreateAccount
 from engine.events import RecordedEvent
+from engine.results import ResultView, result_of
 from engine.views import AccountView, BalanceView, Changes, View
 
 Row = Mapping[str, object]
@@ -55,20 +56,23 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "prop_fills": ("id",),
     "prop_positions": ("opened_seq",),
     "prop_decision_actions": ("decision_run_id", "decision_action_id"),
+    "prop_account_results": ("account_id",),
     "prop_account_snapshots": ("seq",),
 }
 """The tables that follow from the ledger, with what names a row within its account."""
 
 
-def derived(account: Account, head: bytes, made: Changes) -> dict[str, Rows]:
-    """Every row (but of snapshots) that a whole ledger makes: `account` and `head` at its end, and its changes.
+def derived(account: Account, ledger: Sequence[RecordedEvent], made: Changes) -> dict[str, Rows]:
+    """Every row (but of snapshots) that a whole ledger makes: `account` at its end, and its changes.
 
     `epoch` of the balance row is left out: it may have been raised since the last event.
     """
+    result = result_of(account, ledger)
     rows: dict[str, Iterable[Row]] = {
         "prop_accounts": [account_row(views.account_view(account), account.opening)],
-        "prop_account_balances": [balance_row(account.id, views.balance_view(account), account.seq, head)],
+        "prop_account_balances": [balance_row(account.id, views.balance_view(account), account.seq, ledger[-1].hash)],
         **listed(account.id, made),
+        "prop_account_results": [] if result is None else [result_row(result)],
     }
     return {table: by_key(table, found) for table, found in rows.items()}
 
@@ -169,6 +173,18 @@ def account_row(view: AccountView, opening: CreateAccount) -> Row:
 
 def balance_row(account_id: str, view: BalanceView, last_seq: int, head: bytes) -> Row:
     return {"account_id": account_id, **msgspec.structs.asdict(view), "last_seq": last_seq, "head_hash": head}
+
+
+def result_row(result: ResultView) -> Row:
+    return {
+        "account_id": result.account_id,
+        "account_seq": result.account_seq,
+        "status": result.status,
+        "ended_at": result.ended_at,
+        "policy_hash": bytes.fromhex(result.policy_hash),
+        "head_hash": bytes.fromhex(result.head_hash),
+        "result": _json(result),
+    }
 
 
 def _positions(account_id: str, made: Changes) -> Iterator[Row]:

@@ -72,6 +72,7 @@ async def _put(connection: Connection, moving: Sequence[Append], few: Sequence[t
         (statements.DROP_POSITIONS, rows.GONE, rows.gone(moving)),
         (statements.PUT_POSITIONS, rows.POSITIONS, rows.positions(moving)),
         (statements.PUT_STATES, rows.STATES, rows.states(moving)),
+        (statements.INSERT[rows.RESULTS.table], rows.RESULTS, rows.results(moving)),
     )
     for shape, made in few:
         if made:

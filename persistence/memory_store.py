@@ -11,6 +11,7 @@ from msgspec.structs import asdict, replace
 from engine.account import Status
 from engine.commands import CreateAccount
 from engine.events import RecordedEvent
+from engine.results import ResultView
 from engine.views import (
     AccountView,
     ActionKey,
@@ -23,7 +24,7 @@ from engine.views import (
     Receipt,
 )
 from persistence import snapshots
-from persistence.drift import KEYS, Row, RowKey, Stored, account_row, as_stored, balance_row, listed
+from persistence.drift import KEYS, Row, RowKey, Stored, account_row, as_stored, balance_row, listed, result_row
 from persistence.snapshots import PackedSnapshot
 from persistence.store import Append, AuditEntry, Created, DataRefused, Head, Mend, Store, StoredSnapshot, Verdict
 
@@ -45,6 +46,7 @@ class MemoryStore(Store):
         self.positions: dict[tuple[str, int], PositionRow] = {}
         self.actions: dict[tuple[str, ActionKey], Receipt] = {}
         self.audit_log: list[AuditEntry] = []
+        self.results: dict[str, ResultView] = {}
         self.packed_snapshots: dict[tuple[str, int], PackedSnapshot] = {}
 
     async def create(self, opening: CreateAccount, first: Append) -> Created:
@@ -119,6 +121,7 @@ class MemoryStore(Store):
             "prop_accounts": [account_row(self.accounts[account_id], self.openings[account_id])],
             "prop_account_balances": [{**balance, "epoch": head.epoch}],
             **listed(account_id, made),
+            "prop_account_results": [result_row(self.results[account_id])] if account_id in self.results else [],
             "prop_account_snapshots": [asdict(row) for row in self._newest_first(account_id)],
         }
         ledger = [event async for event in self.ledger({account_id: 0})]
@@ -172,6 +175,8 @@ class MemoryStore(Store):
         self.positions.update({(account_id, row.opened_seq): row for row in append.positions})
         self.actions.update({(account_id, receipt.key): receipt for receipt in append.receipts})
         self.audit_log += append.audit
+        if append.result is not None:
+            self.results[account_id] = append.result
 
     def _amend(self, account_id: str, amendment: Amendment) -> None:
         for order_id in amendment.orders:
@@ -197,6 +202,7 @@ class MemoryStore(Store):
             for (owner, key), row in self.actions.items()
             if stays("prop_decision_actions", owner, *key)
         }
+        self.results = {key: row for key, row in self.results.items() if stays("prop_account_results", key, key)}
         self.packed_snapshots = {
             key: row for key, row in self.packed_snapshots.items() if stays("prop_account_snapshots", *key)
         }

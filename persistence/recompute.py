@@ -11,6 +11,7 @@ import msgspec
 
 from engine.book import AccountBook, replayed
 from engine.canonical import plain
+from engine.results import ResultView, result_of
 from engine.views import Changes, changes, snapshot_view
 from persistence.drift import ROW, Drift, RowKey, Rows, Stored, by_key, compared_live, derived, differing
 from persistence.reconcile import LEDGER, SNAPSHOTS, drifts
@@ -21,12 +22,14 @@ NOTHING: Final = Changes((), (), (), ())
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that differs from the ledger. `book` is the account as the ledger makes it; `drifted` are the keys of
-    rows that are wrong, missing or surplus, by table; `lost` holds the rows to put there."""
+    rows that are wrong, missing or surplus, by table; `lost` holds the rows to put there, and `lost_result` the
+    account's result."""
 
     drift: tuple[Drift, ...]
     book: AccountBook | None
     drifted: Mapping[str, tuple[RowKey, ...]]
     lost: Changes
+    lost_result: ResultView | None = None
 
 
 def examined(stored: Stored, live: AccountBook, receipts_in_memory_max: int) -> Finding:
@@ -39,11 +42,12 @@ def examined(stored: Stored, live: AccountBook, receipts_in_memory_max: int) -> 
     made = changes(book.account, placed)
     drifted = {
         table: tuple(_differing(book.account.id, table, rows, by_key(table, stored.rows[table])))
-        for table, rows in derived(book.account, book.head, made).items()
+        for table, rows in derived(book.account, stored.ledger, made).items()
     }
     drifted[SNAPSHOTS] = tuple((int(seq),) for seq in dict.fromkeys(e.key for e in drift if e.table == SNAPSHOTS))
     drift += tuple(_live(book, live))
-    return Finding(drift=drift, book=book, drifted=drifted, lost=_lost(made, drifted))
+    lost_result = result_of(book.account, stored.ledger) if drifted["prop_account_results"] else None
+    return Finding(drift=drift, book=book, drifted=drifted, lost=_lost(made, drifted), lost_result=lost_result)
 
 
 def _differing(account_id: str, table: str, ledger: Rows, stored: Rows) -> Iterator[RowKey]:

@@ -144,7 +144,7 @@ def drifts(stored: Stored, seen: _Seen | None = None) -> Iterator[Drift]:
         return
     end = replay.states[len(ledger)]
     made = changes(end.account, replay.placed[: len(ledger)])
-    for table, rows in derived(end.account, end.head, made).items():
+    for table, rows in derived(end.account, ledger, made).items():
         yield from compared(account_id, table, rows, by_key(table, stored.rows[table]))
     answered = [(receipt.seq, digest(receipt.key)) for receipt in made.receipts]
     for row in kept:

@@ -94,6 +94,12 @@ AUDIT: Final = _columns(
     "token_name reason request_id before after",
     """token_name text, action text, account_id uuid, reason text, request_id text, before jsonb, after jsonb""",
 )
+RESULTS: Final = _columns(
+    "prop_account_results",
+    "result",
+    """account_id uuid, account_seq bigint, status text, ended_at timestamptz, policy_hash bytea, head_hash bytea,
+    result jsonb""",
+)
 VOIDED: Final = _columns("", "", "id uuid")
 RESTATED: Final = _columns("prop_fills", "", "id uuid, realized_pnl numeric")
 GONE: Final = _columns("prop_positions", "", "account_id uuid, opened_seq bigint")
@@ -213,6 +219,23 @@ def states(appends: Iterable[Append]) -> list[Row]:
 def _wire(view: View) -> str:
     """As it is shown, for a reader of the table; nothing is hashed over it."""
     return msgspec.json.encode(plain(view)).decode()
+
+
+def results(appends: Iterable[Append]) -> list[Row]:
+    """Of accounts that these events end."""
+    return [
+        (
+            result.account_id,
+            str(result.account_seq),
+            result.status,
+            _at(result.ended_at),
+            "\\x" + result.policy_hash,
+            "\\x" + result.head_hash,
+            canonical(result).decode(),
+        )
+        for append in appends
+        if (result := append.result) is not None
+    ]
 
 
 def _order(order: OrderView) -> Row:

@@ -17,6 +17,7 @@ from persistence.rows import (
     ORDERS,
     POSITIONS,
     RESTATED,
+    RESULTS,
     STATES,
     VOIDED,
     Columns,
@@ -43,7 +44,7 @@ def _copy(shape: Columns) -> bytes:
 
 WRITTEN: Final = (EVENTS, ORDERS, FILLS, ACTIONS)
 """Tables that only grow."""
-INSERT: Final = {shape.table: _insert(shape) for shape in (*WRITTEN, AUDIT)}
+INSERT: Final = {shape.table: _insert(shape) for shape in (*WRITTEN, AUDIT, RESULTS)}
 COPY: Final = {shape.table: _copy(shape) for shape in WRITTEN}
 
 LOCK_HEADS: Final = """
@@ -121,6 +122,7 @@ DELETE FROM prop_positions WHERE account_id = %(account_id)s AND opened_seq = AN
 DELETE FROM prop_decision_actions USING unnest(%(keys)s::text[], %(more)s::text[]) AS old (run, action)
 WHERE account_id = %(account_id)s AND (decision_run_id, decision_action_id) = (old.run, old.action)
 """,
+    "prop_account_results": "DELETE FROM prop_account_results WHERE account_id = ANY(%(keys)s::uuid[])",
     "prop_account_snapshots": """
 DELETE FROM prop_account_snapshots WHERE account_id = %(account_id)s AND seq = ANY(%(keys)s::bigint[])
 """,

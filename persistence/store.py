@@ -14,6 +14,7 @@ from engine.account import Account
 from engine.book import BookState
 from engine.commands import CreateAccount
 from engine.events import RecordedEvent
+from engine.results import ResultView, result_of
 from engine.views import (
     AccountView,
     ActionKey,
@@ -79,6 +80,8 @@ class Append(msgspec.Struct, frozen=True, kw_only=True):
     receipts: tuple[Receipt, ...] = ()
     amendment: Amendment = Amendment()
     audit: tuple[AuditEntry, ...] = ()
+    result: ResultView | None = None
+    """Where these events end the account."""
 
     @property
     def last_seq(self) -> int:
@@ -194,4 +197,5 @@ def append_of(
         receipts=changes.receipts,
         amendment=changes.amendment,
         audit=tuple(audit),
+        result=result_of(account, events),
     )

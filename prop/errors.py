@@ -6,6 +6,7 @@
         BadInput                     what was sent is wrong; sending it again changes nothing
           BadRequest  MalformedJson  RequestTimeout  BodyTooLarge  UnsupportedMediaType  MethodNotAllowed
           InvalidRequest  InvalidCursor  IdempotencyKeyReused  DecisionActionConflict  DuplicateDecisionAction
+          RaceTooLarge
         NotAllowed                   the token
           Unauthenticated  Forbidden
         NotFound
@@ -95,6 +96,9 @@ class DecisionActionConflict(BadInput, code="decision_action_conflict"): ...
 
 
 class DuplicateDecisionAction(BadInput, code="duplicate_decision_action"): ...
+
+
+class RaceTooLarge(BadInput, code="race_too_large"): ...
 
 
 class NotAllowed(Refused): ...

@@ -240,7 +240,7 @@ class Balance(Reply):
 
 
 class AgedPosition(Reply):
-    """A position with the age of its mark in milliseconds."""
+    """A position with the age of its mark in milliseconds; null once it is closed."""
 
     symbol: str
     side: Literal["long", "short"] | str
@@ -257,7 +257,7 @@ class AgedPosition(Reply):
     fees: Money
     opened_at: datetime
     closed_at: datetime | None
-    mark_age_ms: int
+    mark_age_ms: int | None
 
 
 class Counters(Reply):
@@ -517,6 +517,26 @@ class Drift(Reply):
     stored_value: str | None
 
 
+class EquityPoint(Reply):
+    """What an account was worth once event `account_seq` had happened."""
+
+    at: str
+    account_seq: int
+    equity: Money
+    cash: Money
+    unrealized_pnl: Money
+    high_watermark: Money
+
+
+class EquityCurve(Reply):
+    """Points of a curve up to `account_seq`; there are `total` of them before thinning."""
+
+    account_id: str
+    account_seq: int
+    total: int
+    points: list[EquityPoint]
+
+
 class LedgerEvent(Reply):
     """A ledger event as the wire shows it; `hash` in hex. `hash` covers the canonical form of `payload`."""
 
@@ -613,6 +633,71 @@ class RestatedFill(Reply):
     fill_id: str
     cost: Money
     realized_pnl: Money
+
+
+class Statistics(Reply):
+    """Shares are fractions (0.05 is five per cent). `total_return`: final equity by starting balance, less 1.
+    `max_drawdown`: the largest share that equity, as it was shown at fills and marks, lay below its high
+    watermark. `sharpe`, `sortino`: of the daily returns, null with fewer than 5 days or where nothing deviates.
+    `win_rate`: round trips with a net gain, of all. `profit_factor`: their net gains by the net losses of the
+    others. `turnover`: notional of all fills by starting balance. `fee_drag`: fees by starting balance.
+    `exposure`: share of the time from start to end in which any position was open. `trades`: round trips, that is
+    positions that were closed. `days`: UTC calendar days from start to end, the first and last included.
+    """
+
+    total_return: Money
+    max_drawdown: Money
+    sharpe: Money | None
+    sortino: Money | None
+    win_rate: Money | None
+    profit_factor: Money | None
+    turnover: Money
+    fee_drag: Money
+    exposure: Money | None
+    trades: int
+    days: int
+
+
+class Result(Reply):
+    """An account as it ended. `account_seq` and `head_hash` are those of the event that ended it, `policy_hash` the
+    blake2b-256 of the canonical policy; both in hex. Positions that were left open count at their last mark.
+    """
+
+    account_id: str
+    account_seq: int
+    status: Literal["active", "completed", "liquidated", "locked", "paused", "pending"] | str
+    end_reason: str
+    started_at: datetime
+    ended_at: datetime
+    currency: str
+    starting_balance: Money
+    balance: Balance
+    statistics: Statistics
+    counters: Counters
+    policy_hash: str
+    head_hash: str
+
+
+class Standing(Reply):
+    rank: int
+    account_id: str
+    owner_id: str
+    clone_id: str
+    status: Literal["active", "completed", "liquidated", "locked", "paused", "pending"] | str
+    equity: Money
+    total_return: Money
+    basis: Literal["final", "flat", "last", "pass", "pending"] | str
+
+
+class Standings(Reply):
+    """A race. `accounts` counts all of them, `data` holds the first."""
+
+    race_id: str
+    pass_id: str | None
+    marked_at: datetime | None
+    accounts: int
+    has_more: bool
+    data: list[Standing]
 
 
 class Version(Reply):

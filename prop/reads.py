@@ -4,10 +4,24 @@ Reads of one account take `min_seq` and `wait_ms`: read your writes. Lists are i
 """
 
 from collections.abc import AsyncIterator, Iterable
+from datetime import UTC, datetime
 from typing import Literal
 
 from prop.calls import Calls
-from prop.models import Account, DecisionContext, Fill, LedgerEvent, Order, Position, Price, Prices, Snapshot
+from prop.models import (
+    Account,
+    AgedPosition,
+    DecisionContext,
+    EquityCurve,
+    Fill,
+    LedgerEvent,
+    Order,
+    Price,
+    Prices,
+    Result,
+    Snapshot,
+    Standings,
+)
 from prop.stream import StreamedEvent, follow
 from prop.transport import PREFIX
 
@@ -92,14 +106,51 @@ class ReadCalls(Calls):
         status: Literal["open", "closed", "all"] = "open",
         min_seq: int = 0,
         wait_ms: int = 0,
-    ) -> AsyncIterator[Position]:
+    ) -> AsyncIterator[AgedPosition]:
         """Positions by when they were opened.
 
         >>> [position.side async for position in prop.positions(account.id, status="all")]
         ['long']
         """
         query = {"status": status, "minSeq": min_seq, "waitMs": wait_ms}
-        return self._rows(f"{PREFIX}/accounts/{account_id}/positions", Position, query)
+        return self._rows(f"{PREFIX}/accounts/{account_id}/positions", AgedPosition, query)
+
+    async def equity(
+        self,
+        account_id: str,
+        *,
+        points: int = 500,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        min_seq: int = 0,
+        wait_ms: int = 0,
+    ) -> EquityCurve:
+        """What the account was worth, from `since` until `until`, in at most so many points.
+
+        >>> (await prop.equity(account.id)).points[0].equity
+        Decimal('100000.00000000')
+        """
+        moments = {name: None if at is None else _moment(at) for name, at in (("from", since), ("to", until))}
+        path = f"{PREFIX}/accounts/{account_id}/equity"
+        return await self._get(path, EquityCurve, points=points, minSeq=min_seq, waitMs=wait_ms, **moments)
+
+    async def result(self, account_id: str, *, min_seq: int = 0, wait_ms: int = 0) -> Result:
+        """How an account that has ended did; raises `AccountNotTerminal` before.
+
+        >>> ended = await prop.create_account("user-7", "clone-10")
+        >>> ended = await prop.complete((await prop.start(ended.id)).id)
+        >>> (await prop.result(ended.id)).statistics.trades
+        0
+        """
+        return await self._get(f"{PREFIX}/accounts/{account_id}/result", Result, minSeq=min_seq, waitMs=wait_ms)
+
+    async def standings(self, race_id: str, *, limit: int = 100) -> Standings:
+        """Accounts of a race by equity, all valued in one marking pass.
+
+        >>> (await prop.standings("race-1")).data
+        []
+        """
+        return await self._get(f"{PREFIX}/races/{race_id}/standings", Standings, limit=limit)
 
     def ledger(
         self,
@@ -149,3 +200,7 @@ class ReadCalls(Calls):
         """
         wanted = None if symbols is None else ",".join(symbols)
         return (await self._get(f"{PREFIX}/prices", Prices, symbols=wanted)).data
+
+
+def _moment(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"

@@ -8,8 +8,9 @@ from typing import Final
 from engine.views import decision_context
 from gateway.calls import Answer, Call
 from gateway.handlers.actions import record
-from gateway.replies import AgedDecisionContext, Prices, aged_snapshot, price
+from gateway.replies import AgedDecisionContext, Prices, aged, aged_snapshot, price
 from gateway.schemas import AccountPageQuery, PositionsQuery, PricesQuery, ReadQuery
+from persistence.queries import Page
 
 ACTIONS_IN_CONTEXT: Final = 20
 
@@ -62,7 +63,9 @@ async def positions(call: Call[PositionsQuery, None]) -> Answer:
     account_id, query, seq = call.account_id, call.query, await call.head(call.query)
     after = call.after("positions", int, query, account_id, query.status) or 0
     found = await call.parts.queries.positions(account_id, status=query.status, after=after, limit=query.limit)
-    return Answer(body=call.page("positions", found, account_id, query.status) | {"accountSeq": seq})
+    now = call.parts.clock()
+    shown = Page(tuple(aged(position, now) for position in found.data), found.next)
+    return Answer(body=call.page("positions", shown, account_id, query.status) | {"accountSeq": seq})
 
 
 async def prices(call: Call[PricesQuery, None]) -> Answer:

@@ -10,6 +10,7 @@ from gateway.app import build_app
 from gateway.parts import GatewayLimits, GatewayParts
 from gateway.server import ServerLimits, serving_app
 from persistence.event_log import EventLog
+from persistence.performance import Performance
 from persistence.queries import Queries
 from persistence.tokens import Tokens
 from tests.e2e.gateway.door import Door
@@ -28,6 +29,7 @@ async def gateway_on(
         client=engine.client,
         queries=Queries(engine.reading),
         events=EventLog(engine.reading),
+        performance=Performance(engine.reading),
         tokens=tokens,
         secret=b"one secret for all of an installation",
         version="0.0.test",

@@ -31,9 +31,11 @@ TABLES = (
     tables.fills,
     tables.positions,
     tables.decision_actions,
+    tables.account_results,
 )
-BY_HAND = frozenset({"epoch", "id", "account_id"})
-"""Columns with tests of their own: an epoch may rise, and an id that changes is one row less and another more."""
+BY_HAND = frozenset({"epoch", "id", "account_id", "recorded_at"})
+"""Columns with tests of their own: an epoch may rise, an id that changes is one row less and another more, and when a
+row was written is not in the ledger."""
 COLUMNS = [(table.name, column.name) for table in TABLES for column in table.columns if column.name not in BY_HAND]
 
 
@@ -95,6 +97,23 @@ async def test_lively_accounts_are_clean(database_url: str, lives: list[Life]):
     assert (told[-1].accounts, told[-1].events, told[-1].drifts) == (len(lives), report.events, 0)
 
 
+async def test_a_result_that_is_gone_and_one_that_came_too_early(
+    database_url: str, lives: list[Life], tamper: Callable[..., None]
+):
+    running, ended = lives[0].id, lives[2].id
+    assert (lives[0].book.account.status, lives[2].book.account.status) == ("active", "completed")
+    tamper(
+        "insert into prop_account_results (account_id, account_seq, status, ended_at, policy_hash, head_hash, result)"
+        f" select '{running}', account_seq, status, ended_at, policy_hash, head_hash, result from prop_account_results"
+        f" where account_id = '{ended}'",
+        f"delete from prop_account_results where account_id = '{ended}'",
+    )
+    assert {(drift.account_id, drift.table, drift.field) for drift in await found(database_url)} == {
+        (running, "prop_account_results", "(row)"),
+        (ended, "prop_account_results", "(row)"),
+    }
+
+
 async def test_an_empty_database_is_clean(database_url: str):
     report = await verify(database_url)
     assert (report.accounts, report.events, report.is_clean) == (0, 0, True)
@@ -133,10 +152,10 @@ async def test_every_figure_changed_by_hand_is_found(
 ):
     owner = "id" if table == "prop_accounts" else "account_id"
     value = another(tables.metadata.tables[table].c[column].type, column)
-    one = f"(select min(ctid) from {table} where {owner} = '{lives[0].id}')"
+    one = f"(select min(ctid) from {table} where {owner} = '{lives[2].id}')"
     tamper(f"update {table} set {column} = {value} where ctid = {one}")
     report = await verify(database_url)
-    assert {drift.account_id for drift in report.drift} == {lives[0].id}
+    assert {drift.account_id for drift in report.drift} == {lives[2].id}
     if column in KEYS[table]:
         assert [(each.table, each.field) for each in report.drift] == [(table, "(row)")] * 2
     else:
@@ -173,9 +192,9 @@ async def test_an_invented_row_is_found(database_url: str, lives: list[Life], ta
 
 
 async def test_rows_of_an_account_without_ledger(database_url: str, lives: list[Life], tamper: Callable[..., None]):
-    tamper(f"delete from prop_ledger_events where account_id = '{lives[1].id}'")
+    tamper(f"delete from prop_ledger_events where account_id = '{lives[2].id}'")
     drifts = await found(database_url)
-    assert {drift.account_id for drift in drifts} == {lives[1].id}
+    assert {drift.account_id for drift in drifts} == {lives[2].id}
     assert {drift.table for drift in drifts} == set(KEYS)
     assert {drift.ledger_value for drift in drifts} == {None}
 

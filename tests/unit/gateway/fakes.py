@@ -31,11 +31,13 @@ from engine.decide import Context
 from engine.ids import uuid7
 from engine.quotes import Quote, observed
 from engine.rejections import Refusal
+from engine.results import ResultView
 from engine.views import AccountView, Receipt, account_view, balance_view
 from gateway.app import build_app
 from gateway.parts import GatewayLimits, GatewayParts
 from gateway.server import RunningServer, ServerLimits, serving_app
 from persistence.event_log import BEGINNING, LoggedEvent, Place
+from persistence.performance import Curve, Performance, RaceStandings
 from persistence.queries import AccountFilter, AccountKey, Page, Queries, StoredAction
 from persistence.store import Created, Head, StoreUnavailable
 from persistence.tokens import Scope, TokenRow, sha256
@@ -214,6 +216,19 @@ class FakeLog:
         return "one"
 
 
+class FakePerformance:
+    """Nobody has ended, no curve has more than its first point, no race has anybody."""
+
+    async def curve(self, account_id: str, *, to_seq: int, points: int, **_: Any) -> Curve:
+        return Curve((), 0)
+
+    async def result(self, account_id: str) -> ResultView | None:
+        return None
+
+    async def standings(self, race_id: str) -> RaceStandings:
+        return RaceStandings(None, ())
+
+
 class FakeDoor(Door):
     """A gateway over fakes, which a test may steer."""
 
@@ -237,6 +252,7 @@ async def opened_door(
         client=client,
         queries=cast(Queries, FakeQueries(client)),
         events=FakeLog(),
+        performance=cast(Performance, FakePerformance()),
         tokens=tokens,
         secret=SECRET,
         version="0.0.test",
