@@ -1,22 +1,22 @@
 """AccountHost: the place where accounts live and are applied to, one after another (G3).
 
-Owns live books and the road from a decision to its durable acknowledgement. Receipt lookup, decide, evolve and
-enqueue are one synchronous step with no await in it; then only durability is awaited. One append is in flight
-at a time and the rest coalesce, so commit order is decision order. What goes wrong with an account poisons that
-account alone (G8): its state is thrown away and rebuilt from the ledger under a new epoch, never undone in place.
+Owns live books and the road from a decision to its acknowledgement. Receipt lookup, decide, evolve and the way
+into the `Outbox` are one synchronous step with no await in it; then only durability is awaited. What goes wrong
+with an account poisons that account alone (G8): its state is thrown away and rebuilt from the ledger under a new
+epoch, never undone in place.
 Plain asyncio: `account_actor` wraps it for Ray, `local_client` uses it as it is.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
 import structlog
 
 from actors import correcting
-from actors.hosted import Hosted, payload_bytes
+from actors.hosted import Hosted
 from actors.limits import HostLimits
 from actors.messages import (
     Conflicted,
@@ -33,7 +33,9 @@ from actors.messages import (
     Taken,
     Unserved,
 )
+from actors.outbox import Outbox
 from actors.ports import Activation, Appender, Pulse, Tally
+from actors.quarantine import Quarantine
 from engine.account import MARKED, TERMINAL
 from engine.book import Entry
 from engine.commands import MarkToMarket
@@ -41,15 +43,12 @@ from engine.decide import Context
 from engine.quotes import Quote
 from engine.rejections import Refusal
 from engine.views import ActionKey, Receipt, balance_view
-from persistence.committer import AppendVerdict, Overloaded
+from persistence.committer import AppendVerdict
 from persistence.recovery import recover
-from persistence.store import Append, AuditEntry, Store, StoredSnapshot, StoreUnavailable
+from persistence.store import AuditEntry, Store, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
-OVERLOAD_PAUSE_S = 0.02
-QUARANTINE_AFTER = 2
-"""An account that breaks this often at one seq is not rebuilt again."""
 REBUILDING: Final = Unserved("not_hosted", "the account is being rebuilt")
 UNCONFIRMED: Final = Unserved("outcome_unknown", "the commit could not be confirmed; send the same ids again")
 
@@ -73,18 +72,14 @@ class AccountHost:
     ) -> None:
         self.name = name
         self._store = store
-        self._appender = appender
         self._limits = limits
         self._now = now
         self._monotonic = monotonic
         self._hosted: dict[str, Hosted] = {}
         self._quotes: dict[str, Quote] = {}
         self._quotes_version = 0
-        self._breaks: dict[str, tuple[int, int]] = {}
-        self._pending: dict[Hosted, None] = {}  # with undurable events, the longest waiting first
-        self._dirty = asyncio.Event()
-        self._flusher: asyncio.Task[None] | None = None
-        self._background: set[asyncio.Task[None]] = set()
+        self._quarantine = Quarantine(name)
+        self._outbox = Outbox(name, store, appender, limits, self._unconfirmed, monotonic=monotonic)
         self._activating = asyncio.Lock()
         self._closing = False
 
@@ -93,8 +88,8 @@ class AccountHost:
     async def activate(self, account_ids: Sequence[str]) -> Activation:
         """Host accounts under a new epoch each, which fences whoever hosted them before (G4)."""
         async with self._activating:
-            self._flusher = self._flusher or asyncio.create_task(self._flush_forever())
-            wanted = [each for each in account_ids if each not in self._hosted and not self._is_quarantined(each)]
+            self._outbox.start()
+            wanted = [each for each in account_ids if each not in self._hosted and each not in self._quarantine]
             claimed_at = self._monotonic()
             heads = await self._store.claim(wanted)
             recovered = await recover(self._store, heads, receipts_in_memory_max=self._limits.receipts_in_memory_max)
@@ -102,9 +97,9 @@ class AccountHost:
                 self._hosted[account_id] = Hosted(book, confirmed_at=claimed_at)
             broken = {}
             for account_id, failure in recovered.failures.items():
-                self._broke(account_id, failure.seq, str(failure))
+                self._quarantine.broke(account_id, failure.seq, str(failure))
                 broken[account_id] = str(failure)
-        broken |= {each: "quarantined" for each in account_ids if self._is_quarantined(each)}
+        broken |= {each: "quarantined" for each in account_ids if each in self._quarantine}
         return Activation(
             hosted=tuple(each for each in account_ids if each in self._hosted),
             unknown=tuple(each for each in wanted if each not in heads),
@@ -116,7 +111,7 @@ class AccountHost:
         leaving = [hosted for each in account_ids if (hosted := self._hosted.get(each)) is not None and hosted.is_quiet]
         for hosted in leaving:
             del self._hosted[hosted.account_id]
-        await self._save([hosted.snapshot() for hosted in leaving if hosted.has_news])
+        await self._outbox.save([hosted.snapshot() for hosted in leaving if hosted.has_news])
 
     async def pulse(self) -> Pulse:
         """How much is hosted, and what of it could leave memory: accounts that neither trade nor are marked."""
@@ -138,11 +133,9 @@ class AccountHost:
         """Take no more, wait until all that was decided is durable, snapshot, stop."""
         self._closing = True
         await asyncio.gather(*(hosted.durable(hosted.book.account.seq) for hosted in self._hosted.values()))
-        await self._save([hosted.snapshot() for hosted in self._hosted.values() if hosted.has_news])
+        await self._outbox.save([hosted.snapshot() for hosted in self._hosted.values() if hosted.has_news])
         self._hosted.clear()
-        if self._flusher is not None:
-            self._flusher.cancel()
-            await asyncio.gather(self._flusher, *self._background, return_exceptions=True)
+        await self._outbox.close()
 
     async def see(self, version: int, quotes: dict[str, Quote]) -> None:
         """Decide at this price vector from now on; calls may overtake each other, an older version is dropped."""
@@ -157,7 +150,7 @@ class AccountHost:
 
     async def _answer(self, request: Request) -> Reply:
         hosted = self._hosted.get(request.account_id)
-        if self._is_quarantined(request.account_id):
+        if request.account_id in self._quarantine:
             return Unserved("quarantined", "the account cannot be rebuilt from its ledger; see the operator's log")
         if hosted is None or self._closing:
             return Unserved("not_hosted", "the account does not live here")
@@ -231,7 +224,7 @@ class AccountHost:
                 return REBUILDING
             if isinstance(outcome, Entry) and outcome.recorded and not request.dry_run:
                 hosted.book = fork  # nothing else was decided meanwhile
-                self._enqueue(hosted, outcome, correcting.audited(request, before, outcome.account))
+                self._outbox.put(hosted, outcome, correcting.audited(request, before, outcome.account))
         if isinstance(outcome, Refusal):
             return await self._settled(hosted, before.seq, Refused(outcome))
         reply = correcting.corrected(outcome, before, dry_run=request.dry_run)
@@ -271,6 +264,9 @@ class AccountHost:
             hosted.became_durable(found.book.account.seq, confirmed_at=asked_at)
         return correcting.recomputed(found, found.book.account.seq, repaired=bool(found.drift))
 
+    def _context(self) -> Context:
+        return Context(self._now(), self._quotes)
+
     async def _read(self, hosted: Hosted) -> Reply:
         account = hosted.book.account
         return await self._settled(hosted, account.seq, Reading(account))
@@ -292,7 +288,7 @@ class AccountHost:
             if audit is not None and not isinstance(settled, Unserved):
                 await self._store.note(audit)
             return settled
-        self._enqueue(hosted, entry, audit)
+        self._outbox.put(hosted, entry, audit)
         return reply if await hosted.durable(entry.account.seq) else UNCONFIRMED
 
     async def _settled(self, hosted: Hosted, seq: int, reply: Reply) -> Reply:
@@ -344,85 +340,13 @@ class AccountHost:
         if isinstance(entry, Refusal):
             return None
         if entry.recorded:
-            self._enqueue(hosted, entry)
+            self._outbox.put(hosted, entry)
         return entry
 
-    # -- durability -----------------------------------------------------------------------------------------
-
-    def _context(self) -> Context:
-        return Context(self._now(), self._quotes)
-
-    def _enqueue(self, hosted: Hosted, entry: Entry, audit: AuditEntry | None = None) -> None:
-        hosted.enqueue(entry, audit)
-        self._pending[hosted] = None
-        self._dirty.set()
-
-    async def _flush_forever(self) -> None:
-        while True:
-            await self._dirty.wait()
-            detached = self._detach()
-            if detached:
-                await self._flush(detached)
-            else:
-                self._dirty.clear()
-
-    def _detach(self) -> list[tuple[Hosted, Append]]:
-        """What the next append takes along, an account at most once: more than its limits would never fit the queue."""
-        detached: list[tuple[Hosted, Append]] = []
-        events_left, bytes_left = self._limits.append_events_max, self._limits.append_bytes_max
-        while self._pending and events_left > 0 and bytes_left > 0:
-            hosted = next(iter(self._pending))
-            del self._pending[hosted]
-            append = hosted.detach(events_max=events_left, bytes_max=bytes_left)
-            events_left -= len(append.events)
-            bytes_left -= payload_bytes(append.events)
-            detached.append((hosted, append))
-            if hosted.has_pending:
-                self._pending[hosted] = None  # behind the others; the limits are reached, so not in this append
-        return detached
-
-    async def _flush(self, detached: Sequence[tuple[Hosted, Append]]) -> None:
-        """Make everything detached durable, then say so; what is not confirmed poisons its account."""
-        whole = [hosted for hosted, _ in detached if not hosted.has_pending]
-        every_events = self._limits.snapshot_every_events
-        snapshots = [hosted.snapshot() for hosted in whole if hosted.is_snapshot_due(every_events)]
-        verdicts: Sequence[AppendVerdict]
-        asked_at = self._monotonic()
-        try:
-            verdicts = await self._append([append for _, append in detached])
-        except Exception as lost:  # whatever it was, nothing is known of these, and the flusher has to live on
-            log.warning("append_lost", host=self.name, accounts=len(detached), why=repr(lost))
-            verdicts = ["unknown"] * len(detached)
-        for (hosted, append), verdict in zip(detached, verdicts, strict=True):
-            if verdict == "committed":
-                hosted.became_durable(append.last_seq, confirmed_at=asked_at)
-            else:
-                self._poison(hosted, f"append {verdict}", counts=verdict == "refused")
-        if snapshots:
-            self._in_background(self._save([each for each in snapshots if each.account_id in self._hosted]))
-
-    async def _append(self, appends: Sequence[Append]) -> Sequence[AppendVerdict]:
-        while True:
-            try:
-                return await self._appender.append(appends)
-            except Overloaded:
-                await asyncio.sleep(OVERLOAD_PAUSE_S)  # nothing was enqueued; admission is closed meanwhile
-
-    async def _save(self, snapshots: Sequence[StoredSnapshot]) -> None:
-        """Keep snapshots where possible: they are a cache, and losing one costs a longer replay."""
-        if not snapshots:
-            return
-        try:
-            await self._store.save_snapshots(snapshots)
-        except StoreUnavailable as away:
-            log.warning("snapshots_not_saved", host=self.name, accounts=len(snapshots), why=str(away))
-
-    def _in_background(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-
     # -- what goes wrong ------------------------------------------------------------------------------------
+
+    def _unconfirmed(self, hosted: Hosted, verdict: AppendVerdict) -> None:
+        self._poison(hosted, f"append {verdict}", counts=verdict == "refused")
 
     def _poison(self, hosted: Hosted, why: str, *, counts: bool) -> None:
         """Throw an account's state away. `counts`: the account itself is at fault, and twice at one seq is enough."""
@@ -430,18 +354,8 @@ class AccountHost:
             return
         log.error("account_poisoned", host=self.name, account_id=hosted.account_id, epoch=hosted.book.epoch, why=why)
         if counts:
-            self._broke(hosted.account_id, hosted.durable_seq, why)
+            self._quarantine.broke(hosted.account_id, hosted.durable_seq, why)
         if self._hosted.get(hosted.account_id) is hosted:
             del self._hosted[hosted.account_id]
-        self._pending.pop(hosted, None)
+        self._outbox.forget(hosted)
         hosted.poison()
-
-    def _broke(self, account_id: str, seq: int, why: str) -> None:
-        last_seq, times = self._breaks.get(account_id, (seq, 0))
-        times = times + 1 if last_seq == seq else 1
-        self._breaks[account_id] = seq, times
-        if times == QUARANTINE_AFTER:
-            log.error("account_quarantined", host=self.name, account_id=account_id, seq=seq, why=why)
-
-    def _is_quarantined(self, account_id: str) -> bool:
-        return self._breaks.get(account_id, (0, 0))[1] >= QUARANTINE_AFTER
