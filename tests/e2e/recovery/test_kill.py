@@ -152,13 +152,14 @@ def test_after_kill_9_of_everything_the_same_folder_serves_the_same_accounts(dat
 def remembered(engine: Served, account: str) -> dict[str, Any]:
     """Everything an account shows, without the ages, which no restart can keep."""
     base = f"/api/v1/prop/accounts/{account}"
+    positions = engine.get(f"{base}/positions?status=all")["data"]
     snapshot = engine.get(f"{base}/snapshot")
-    for position in snapshot["positions"]:
+    for position in (*positions, *snapshot["positions"]):
         del position["markAgeMs"]
     return {
         "snapshot": snapshot,
         "ledger": ledger(engine, account),
         "orders": engine.get(f"{base}/orders")["data"],
         "fills": engine.get(f"{base}/fills")["data"],
-        "positions": engine.get(f"{base}/positions?status=all")["data"],
+        "positions": positions,
     }
