@@ -5,8 +5,8 @@ BIN := .venv/bin
 STAMP := .venv/installed
 PYTEST := $(BIN)/pytest
 FAST := tests/unit tests/property tests/architecture
-PARALLEL := $(FAST) tests/contract tests/simulation
-SERIAL := tests/integration tests/actors tests/e2e
+PARALLEL := $(FAST) tests/contract tests/simulation tests/integration tests/e2e/gateway tests/e2e/client
+SERIAL := tests/e2e/recovery tests/e2e/cli
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test check fmt client bench lock clean
@@ -29,9 +29,9 @@ $(STAMP): requirements.lock pyproject.toml
 run: install ## start everything with accounts trading on real prices; Ctrl-C stops it
 	$(BIN)/prop demo
 
-# Pure tests share the cores; those that start PostgreSQL or Ray have the machine to themselves.
+# Most tests share the cores, each worker with a PostgreSQL of its own; those that start Ray have the machine to themselves.
 test: install ## run every test
-	$(PYTEST) -n 2 $(wildcard $(PARALLEL))
+	$(PYTEST) -n 2 --dist worksteal $(wildcard $(PARALLEL))
 	$(PYTEST) $(wildcard $(SERIAL))
 
 check: install ## lint, types, import rules and the fast tests, in under a minute
