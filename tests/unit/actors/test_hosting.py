@@ -25,7 +25,7 @@ from actors.messages import (
     Taken,
     Unserved,
 )
-from actors.ports import Lost
+from actors.ports import Appender, Lost
 from engine.book import AccountBook, ActionBatch
 from engine.commands import Action, CreateAccount, LiquidateAccount, PauseAccount, StartAccount, VoidFill
 from engine.quotes import Quote, observed
@@ -61,13 +61,13 @@ class Desk:
         self.seconds = 0.0
         self.store = MemoryStore()
         self.appender = SteeredAppender(self.store)
-        self.host = self.another_host("h", **limits)
+        self.host = self.another_host("h", None, **limits)
 
-    def another_host(self, name: str, **limits: int) -> AccountHost:
+    def another_host(self, name: str, appender: Appender | None = None, **limits: int) -> AccountHost:
         return AccountHost(
             name,
             self.store,
-            self.appender,
+            appender or self.appender,
             HostLimits(**limits),
             now=lambda: self.now,
             monotonic=lambda: self.seconds,
@@ -359,10 +359,10 @@ async def test_the_clock_stepping_back_never_puts_an_event_before_the_one_it_fol
 
 
 async def test_more_than_the_queue_holds_goes_in_several_appends_and_nobody_waits_for_ever() -> None:
-    desk = Desk(append_events_max=6)
-    accounts = [await desk.account(name) for name in "abcd"]
+    desk = Desk()
     committer = Committer(desk.store, queue_events_max=7)
-    desk.host._appender = committer
+    desk.host = desk.another_host("h", committer, append_events_max=6)
+    accounts = [await desk.account(name) for name in "abcd"]
     async with asyncio.timeout(5):
         asked = [desk.take(account, opening(str(key), quantity="0.01")) for key in range(5) for account in accounts]
         replies = await asyncio.gather(*asked)
