@@ -51,8 +51,8 @@ class AccountActor:
     async def handle(self, data: bytes) -> bytes:
         return packed(await self._host.handle(requests(data)))
 
-    async def see(self, version: int, quotes: bytes) -> None:
-        await self._host.see(version, msgspec.msgpack.decode(quotes, type=dict[str, Quote]))
+    async def see(self, version: int, quotes: bytes) -> int:
+        return await self._host.see(version, msgspec.msgpack.decode(quotes, type=dict[str, Quote]))
 
     async def mark(self, pass_id: str, quotes: bytes) -> bytes:
         vector = msgspec.msgpack.decode(quotes, type=dict[str, Quote])

@@ -137,10 +137,11 @@ class AccountHost:
         self._hosted.clear()
         await self._outbox.close()
 
-    async def see(self, version: int, quotes: dict[str, Quote]) -> None:
+    async def see(self, version: int, quotes: dict[str, Quote]) -> int:
         """Decide at this price vector from now on; calls may overtake each other, an older version is dropped."""
         if version > self._quotes_version:
             self._quotes_version, self._quotes = version, quotes
+        return self._quotes_version
 
     # -- requests -------------------------------------------------------------------------------------------
 

@@ -75,8 +75,8 @@ class Host(Protocol):
     async def handle(self, requests: tuple[Request, ...]) -> tuple[Reply, ...]:
         """Answer each request, in order of application."""
 
-    async def see(self, version: int, quotes: dict[str, Quote]) -> None:
-        """Use this price vector from now on, unless a later version was seen already."""
+    async def see(self, version: int, quotes: dict[str, Quote]) -> int:
+        """Use this price vector from now on, unless a later version was seen already; the version now in use."""
 
     async def mark(self, pass_id: str, quotes: dict[str, Quote]) -> Tally:
         """Mark every account that trades on one price vector, each on its own: a failing one stops no other."""

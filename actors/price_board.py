@@ -5,9 +5,9 @@ not be filled at. Vectors are numbered: a host drops one that arrives behind a l
 """
 
 import asyncio
-import time
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Final, Protocol
 
 import structlog
 
@@ -19,7 +19,9 @@ from engine.quotes import Quote, age_ms
 
 log = structlog.get_logger(__name__)
 
-ROUNDS_MISSED_MAX = 10
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND: Final = timedelta(microseconds=1)
+ROUNDS_MISSED_MAX: Final = 10
 """Rounds of reading that may fail before quotes count as unwell."""
 
 
@@ -32,9 +34,10 @@ class QuoteSource(Protocol):
 class PriceBoard:
     """Owned by the supervisor, which says when to look and at which hosts."""
 
-    def __init__(self, source: QuoteSource, limits: SupervisorLimits) -> None:
+    def __init__(self, source: QuoteSource, limits: SupervisorLimits, *, now: Callable[[], datetime] = utc_now) -> None:
         self._source = source
         self._limits = limits
+        self._now = now
         self._latest: dict[str, Quote] = {}
         self._version = 0
         self._versions: dict[str, int] = {}  # by host
@@ -48,9 +51,10 @@ class PriceBoard:
     async def look(self, hosts: Iterable[Host]) -> None:
         """One round: read, give it to every host, show it. Raises `StoreUnavailable`."""
         quotes = await self._source.read()
-        self._read_at = time.monotonic()
+        self._read_at = asyncio.get_running_loop().time()
         if quotes != self._latest:
-            self._latest, self._version = quotes, time.time_ns()
+            self._latest = quotes
+            self._version = max(self._version + 1, (self._now() - EPOCH) // MICROSECOND)
         await asyncio.gather(*(self.show(host) for host in list(hosts)))
         self.shown = quotes
 
@@ -60,9 +64,12 @@ class PriceBoard:
         if self._versions.get(host.name) == version:
             return
         try:
-            await asyncio.wait_for(host.see(version, quotes), self._limits.quotes_push_ms / 1000)
+            has = await asyncio.wait_for(host.see(version, quotes), self._limits.quotes_push_ms / 1000)
         except (Lost, TimeoutError) as lost:
             log.warning("quotes_not_taken", host=host.name, why=repr(lost))
+            return
+        if has > self._version:  # from a supervisor whose clock was ahead: the next round goes past it
+            self._version = has + 1
         else:
             self._versions[host.name] = version
 
@@ -70,8 +77,8 @@ class PriceBoard:
         """Well while quotes can be read, be they few or old: an old one is the gates' business."""
         if self._read_at is None:
             return Wellness("quotes", False, "never read")
-        since_ms = int((time.monotonic() - self._read_at) * 1000)
-        now = utc_now()
+        since_ms = int((asyncio.get_running_loop().time() - self._read_at) * 1000)
+        now = self._now()
         ages = [age_ms(quote, now) for quote in self.shown.values()]
         newest = f", newest {min(ages)} ms old" if ages else ""
         since_ms_max = ROUNDS_MISSED_MAX * self._limits.quotes_poll_ms + self._limits.quotes_push_ms

@@ -77,8 +77,8 @@ class RayHost:
     async def handle(self, requests: tuple[Request, ...]) -> tuple[Reply, ...]:
         return replies(await answer(self.actor.handle.remote(packed(requests)), self._attempt_s))
 
-    async def see(self, version: int, quotes: dict[str, Quote]) -> None:
-        await answer(self.actor.see.remote(version, _ENCODE(quotes)), CONTROL_DEADLINE_S)
+    async def see(self, version: int, quotes: dict[str, Quote]) -> int:
+        return int(await answer(self.actor.see.remote(version, _ENCODE(quotes)), CONTROL_DEADLINE_S))
 
     async def mark(self, pass_id: str, quotes: dict[str, Quote]) -> Tally:
         data = await answer(self.actor.mark.remote(pass_id, _ENCODE(quotes)), self._limits.pass_deadline_ms / 1000)

@@ -8,8 +8,8 @@ Plain asyncio over the ports: `supervisor_actor` wraps it for Ray, `local_client
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import datetime
 
 import msgspec
 import structlog
@@ -42,13 +42,15 @@ class Supervisor:
         *,
         beat: Callable[[dict[str, object]], Awaitable[None]],
         entropy: Callable[[int], bytes],
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._fleet = fleet
         self._store = store
-        self._board = PriceBoard(quote_source, limits)
+        self._board = PriceBoard(quote_source, limits, now=now)
         self._limits = limits
         self._beat = beat
         self._entropy = entropy
+        self._now = now
         self._placement = Placement(limits.account_actors_max)
         self._hosts: dict[str, Host] = {}
         self._broken: dict[str, str] = {}
@@ -115,10 +117,11 @@ class Supervisor:
     async def _every(self, period_ms: int, work: Callable[[], Awaitable[object]]) -> None:
         """Run `work` on a cadence, never twice at once: a late round is skipped, not queued. A round that fails ends no
         schedule, however it fails: the price table may be away for being altered."""
-        due = time.monotonic()
+        clock = asyncio.get_running_loop()
+        due = clock.time()
         while True:
-            due = max(due + period_ms / 1000, time.monotonic())
-            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            due = max(due + period_ms / 1000, clock.time())
+            await asyncio.sleep(max(0.0, due - clock.time()))
             try:
                 await work()
             except (StoreUnavailable, Lost) as away:
@@ -278,8 +281,9 @@ class Supervisor:
     async def mark_all(self, request_id: str) -> PassReport:
         """One pass over every account that trades, on one price vector (`passId`)."""
         async with self._marking:
-            began = time.monotonic()
-            pass_id = uuid7(utc_now(), self._entropy(10))
+            clock = asyncio.get_running_loop()
+            began = clock.time()
+            pass_id = uuid7(self._now(), self._entropy(10))
             try:
                 await self._rehome()
             except (StoreUnavailable, Lost) as away:  # the others are marked all the same (G8)
@@ -298,7 +302,7 @@ class Supervisor:
                 flat=flat,
                 failed=failed,
                 liquidated=liquidated,
-                duration_ms=int((time.monotonic() - began) * 1000),
+                duration_ms=int((clock.time() - began) * 1000),
             )
         log.info(
             "marking_pass",

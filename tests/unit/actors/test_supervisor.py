@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from secrets import token_bytes
 from typing import Any
@@ -176,9 +176,9 @@ async def test_a_price_is_shown_only_once_every_host_has_it() -> None:
         (host,) = desk.fleet.hosts.values()
         see, arrived = host.see, asyncio.Event()
 
-        async def late(version: int, quotes: dict[str, Quote]) -> None:
+        async def late(version: int, quotes: dict[str, Quote]) -> int:
             await arrived.wait()
-            await see(version, quotes)
+            return await see(version, quotes)
 
         host.see = late  # type: ignore[method-assign]
         desk.prices.observe("BTC-USD", "60000")
@@ -188,6 +188,21 @@ async def test_a_price_is_shown_only_once_every_host_has_it() -> None:
         arrived.set()
         await looking
         assert (await desk.client.quotes())["BTC-USD"].mid == Decimal(60000)
+        taken = await desk.buy(account, "1")
+        assert isinstance(taken, Taken)
+        assert taken.results[0].fill is not None
+        assert taken.results[0].fill.price == Decimal(60000)
+
+
+async def test_prices_go_on_after_a_supervisor_whose_clock_was_ahead() -> None:
+    async with floor() as desk:
+        account = await desk.trading("a")
+        (host,) = desk.fleet.hosts.values()
+        tomorrow = (datetime.now(UTC) + timedelta(days=1)).timestamp() * 1e6
+        await host.see(int(tomorrow), await desk.prices.read())
+        desk.prices.observe("BTC-USD", "60000")
+        await desk.supervisor.look()
+        await desk.supervisor.look()
         taken = await desk.buy(account, "1")
         assert isinstance(taken, Taken)
         assert taken.results[0].fill is not None
