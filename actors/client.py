@@ -15,10 +15,10 @@ from actors.limits import ClientLimits
 from actors.messages import PassReport, Read, Reading, Reply, Request, Submit, Unserved, Wellness
 from actors.ports import Host, Lost, Overseer
 from engine.book import AccountBook
+from engine.changes import Changes
 from engine.commands import CompleteAccount, CreateAccount, LiquidateAccount
 from engine.ids import uuid7
 from engine.quotes import Quote
-from engine.views import Changes
 from persistence.recovery import load
 from persistence.store import Created, Store, StoreUnavailable, append_of
 

@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 
 from engine.book import AccountBook, Entry
+from engine.changes import Amendment, Changes, PositionRow
 from engine.events import RecordedEvent
-from engine.views import Amendment, Changes, PositionRow
 from persistence.store import Append, AuditEntry, StoredSnapshot, append_of
 
 

@@ -41,8 +41,9 @@ from engine.book import Entry
 from engine.commands import MarkToMarket
 from engine.decide import Context
 from engine.quotes import Quote
+from engine.receipts import ActionKey, Receipt
 from engine.rejections import Refusal
-from engine.views import ActionKey, Receipt, balance_view
+from engine.views import balance_view
 from persistence.committer import AppendVerdict
 from persistence.recovery import recover
 from persistence.store import AuditEntry, Store, StoreUnavailable

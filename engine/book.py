@@ -10,16 +10,17 @@ from typing import Self
 
 import msgspec
 
-from engine import canonical, corrections, views
+from engine import canonical, corrections
 from engine.account import Account
+from engine.changes import Changes, PlacedEvent, changes
 from engine.commands import Action, Command, Correction, CreateAccount, TakeAction, differing
 from engine.decide import Context, Decision, decide
 from engine.events import AccountCreated, AccountRecomputed, Event, RecordedEvent
 from engine.evolve import begin, evolve
 from engine.invariants import InvariantBroken, invariant
-from engine.receipts import Receipts
+from engine.receipts import ActionKey, Receipt, Receipts
 from engine.rejections import Refusal
-from engine.views import ActionKey, ActionResult, Changes, PlacedEvent, Receipt
+from engine.views import ActionResult
 
 
 class ActionBatch(msgspec.Struct, frozen=True):
@@ -117,14 +118,14 @@ class AccountBook:
                 continue
             decision = decide(self.account, TakeAction(batch.decision_run_id, action), context)
             made, events = self._apply(decision, request_id)
-            receipt = views.changes(self.account, events).receipts[0]
+            receipt = changes(self.account, events).receipts[0]
             self.receipts.add(receipt)
             known[key] = receipt
             recorded += made
             placed += events
             results.append(receipt.result)
         invariant(self.account.seq == before + len(recorded), f"seq of {self.account.id} left its events behind")
-        return Entry(self.account, tuple(recorded), views.changes(self.account, placed), None, tuple(results))
+        return Entry(self.account, tuple(recorded), changes(self.account, placed), None, tuple(results))
 
     def submit(self, command: Command, context: Context, *, request_id: str) -> Entry | Refusal:
         """Decide one command that has no key: a change of state or a mark."""
@@ -172,7 +173,7 @@ class AccountBook:
             self.account = evolve(self.account, event, recorded.occurred_at)
             self.head = verified(self.head, recorded)
             placed.append(PlacedEvent(seq, recorded.occurred_at, event))
-        for receipt in views.changes(self.account, placed).receipts:
+        for receipt in changes(self.account, placed).receipts:
             self.receipts.add(receipt)
         return placed
 
@@ -185,7 +186,7 @@ class AccountBook:
 
     def _entered(self, decision: Decision, request_id: str) -> Entry:
         recorded, placed = self._apply(decision, request_id)
-        return Entry(self.account, tuple(recorded), views.changes(self.account, placed), decision)
+        return Entry(self.account, tuple(recorded), changes(self.account, placed), decision)
 
     def _apply(self, decision: Decision, request_id: str) -> tuple[list[RecordedEvent], list[PlacedEvent]]:
         seq, at = self.account.seq, decision.account.last_at

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from engine import fills, positions
 from engine.account import Account
+from engine.changes import PlacedEvent
 from engine.commands import Correction, VoidFill
 from engine.decide import Decision, account_terminal
 from engine.events import (
@@ -36,7 +37,6 @@ from engine.invariants import InvariantBroken, invariant
 from engine.money import ZERO
 from engine.positions import Position
 from engine.rejections import Orphan, Refusal
-from engine.views import PlacedEvent
 
 
 class Restated(msgspec.Struct, frozen=True):

@@ -6,12 +6,30 @@ A receipt leaves memory only once it is durable.
 """
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from hashlib import blake2b
 from typing import Final
 
-from engine.views import ActionKey, Receipt
+from engine.commands import Action
+from engine.views import ActionResult, View
 
 RECENT_MAX: Final = 256
+ActionKey = tuple[str, str]
+"""(decisionRunId, decisionActionId): judged once for ever in an account."""
+
+
+class Receipt(View, frozen=True, kw_only=True):
+    """A remembered outcome: what was asked under a key, what became of it, and by which event."""
+
+    decision_run_id: str
+    action: Action
+    result: ActionResult
+    seq: int
+    decided_at: datetime
+
+    @property
+    def key(self) -> ActionKey:
+        return self.decision_run_id, self.action.decision_action_id
 
 
 def digest(key: ActionKey) -> int:

@@ -1,6 +1,6 @@
 """Replies that only HTTP has: envelopes, pages, and views with ages, which need a clock.
 
-Everything else on the wire is a view of `engine.views`. Field order is the wire's.
+Everything else on the wire is a view of the engine. Field order is the wire's.
 """
 
 from datetime import datetime, timedelta
@@ -14,6 +14,7 @@ from engine.account import Account, Counters
 from engine.commands import Action
 from engine.curve import EquityPoint
 from engine.decide import MarkOutcome
+from engine.decision_context import LiquidationDistance, SymbolContext
 from engine.events import RestatedFill
 from engine.policy import Policy, QuoteMaxAge
 from engine.quotes import Quote, fault, is_fresh
@@ -21,16 +22,7 @@ from engine.quotes import age_ms as age_of
 from engine.rejections import Failure
 from engine.rule_views import RulesView, rules_view
 from engine.standings import Standing
-from engine.views import (
-    AccountView,
-    ActionResult,
-    BalanceView,
-    LiquidationDistance,
-    PositionView,
-    SymbolContext,
-    View,
-    snapshot_view,
-)
+from engine.views import AccountView, ActionResult, BalanceView, PositionView, View, snapshot_view
 from persistence.drift import Drift
 from persistence.queries import LedgerRow
 

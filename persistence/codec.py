@@ -13,7 +13,8 @@ import msgspec
 
 from engine.commands import Action
 from engine.events import EVENT_TYPES, Event
-from engine.views import ActionResult, Receipt
+from engine.receipts import Receipt
+from engine.views import ActionResult
 
 Payload = dict[str, Any]
 Upcaster = Callable[[Payload], Payload]

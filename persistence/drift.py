@@ -15,10 +15,11 @@ import msgspec
 from engine import views
 from engine.account import Account
 from engine.canonical import canonical, plain, timestamp
+from engine.changes import Changes
 from engine.commands import CreateAccount
 from engine.events import RecordedEvent
 from engine.results import ResultView, result_of
-from engine.views import AccountView, BalanceView, Changes, View
+from engine.views import AccountView, BalanceView, View
 
 Row = Mapping[str, object]
 """A row by column name; JSON columns as their canonical text, bytes only for hashes, times as `canonical.timestamp`."""

@@ -9,20 +9,12 @@ from typing import Final
 from msgspec.structs import asdict, replace
 
 from engine.account import Status
+from engine.changes import Amendment, Changes, PositionRow
 from engine.commands import CreateAccount
 from engine.events import RecordedEvent
+from engine.receipts import ActionKey, Receipt
 from engine.results import ResultView
-from engine.views import (
-    AccountView,
-    ActionKey,
-    Amendment,
-    BalanceView,
-    Changes,
-    FillView,
-    OrderView,
-    PositionRow,
-    Receipt,
-)
+from engine.views import AccountView, BalanceView, FillView, OrderView
 from persistence import snapshots
 from persistence.drift import KEYS, Row, RowKey, Stored, account_row, as_stored, balance_row, listed, result_row
 from persistence.snapshots import PackedSnapshot

@@ -27,7 +27,8 @@ from psycopg_pool import AsyncConnectionPool
 from engine.canonical import canonical
 from engine.commands import CreateAccount
 from engine.events import RecordedEvent
-from engine.views import AccountView, ActionKey, Receipt
+from engine.receipts import ActionKey, Receipt
+from engine.views import AccountView
 from persistence import codec, group, rows, snapshots, statements
 from persistence.account_stream import TABLES, accounts
 from persistence.connections import Connection, connection_parameters, rolled_back, severed_after

@@ -18,7 +18,8 @@ from engine.account import Status
 from engine.commands import Action, Mode
 from engine.policy import Policy
 from engine.quotes import Quote
-from engine.views import AccountView, ActionResult, FillView, OrderView, PositionView, Receipt, View
+from engine.receipts import Receipt
+from engine.views import AccountView, ActionResult, FillView, OrderView, PositionView, View
 from persistence.pools import Pool, rows
 from persistence.store import Head
 

@@ -11,8 +11,9 @@ import msgspec
 
 from engine.book import AccountBook, replayed
 from engine.canonical import plain
+from engine.changes import Changes, changes
 from engine.results import ResultView, result_of
-from engine.views import Changes, changes, snapshot_view
+from engine.views import snapshot_view
 from persistence.drift import ROW, Drift, RowKey, Rows, Stored, by_key, compared_live, derived, differing
 from persistence.reconcile import LEDGER, SNAPSHOTS, drifts
 from persistence.recovery import Decoding

@@ -16,9 +16,10 @@ import psycopg
 from psycopg import AsyncConnection, IsolationLevel
 
 from engine.book import BookState, replayed
+from engine.changes import PlacedEvent, changes
 from engine.events import RecordedEvent
 from engine.receipts import digest
-from engine.views import PlacedEvent, View, changes
+from engine.views import View
 from persistence import snapshots
 from persistence.account_stream import accounts, events_between
 from persistence.drift import (

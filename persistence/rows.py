@@ -15,7 +15,9 @@ from typing import Final
 import msgspec
 
 from engine.canonical import canonical, plain
-from engine.views import FillView, OrderView, PositionRow, Receipt, View
+from engine.changes import PositionRow
+from engine.receipts import Receipt
+from engine.views import FillView, OrderView, View
 from persistence.store import Append, AuditEntry
 
 Row = tuple[str | None, ...]

@@ -12,23 +12,12 @@ import msgspec
 
 from engine.account import Account
 from engine.book import BookState
+from engine.changes import Amendment, Changes, PositionRow
 from engine.commands import CreateAccount
 from engine.events import RecordedEvent
+from engine.receipts import ActionKey, Receipt
 from engine.results import ResultView, result_of
-from engine.views import (
-    AccountView,
-    ActionKey,
-    Amendment,
-    BalanceView,
-    Changes,
-    FillView,
-    OrderView,
-    PositionRow,
-    Receipt,
-    SnapshotView,
-    account_view,
-    balance_view,
-)
+from engine.views import AccountView, BalanceView, FillView, OrderView, SnapshotView, account_view, balance_view
 from persistence.drift import RowKey, Stored
 
 

@@ -1,6 +1,6 @@
 """Decision actions: judging a batch, and reading one action back."""
 
-from engine.views import Receipt
+from engine.receipts import Receipt
 from gateway import mapping
 from gateway.calls import Answer, Call
 from gateway.problems import Problem

@@ -5,7 +5,7 @@ What shows balances is read from the live account; lists come from the tables, w
 
 from typing import Final
 
-from engine.views import decision_context
+from engine.decision_context import decision_context
 from gateway.calls import Answer, Call
 from gateway.handlers.actions import record
 from gateway.replies import AgedDecisionContext, Prices, aged, aged_snapshot, price

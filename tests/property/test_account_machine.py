@@ -11,8 +11,8 @@ import msgspec
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from engine import views
 from engine.book import AccountBook, ActionBatch, Entry, replayed
+from engine.changes import PlacedEvent, changes
 from engine.commands import (
     Action,
     Command,
@@ -30,9 +30,10 @@ from engine.events import EVENT_TYPES, Event, RecordedEvent
 from engine.money import round8
 from engine.policy import LONG, SHORT, MaxDailyLoss, Policy, ProfitTarget, QuoteMaxAge, Side, TrailingDrawdown, faults
 from engine.quotes import Quote
+from engine.receipts import ActionKey
 from engine.rejections import Refusal
 from engine.rule_views import rules_view
-from engine.views import ActionKey, ActionResult, PlacedEvent
+from engine.views import ActionResult
 from tests.property.auditor import Auditor, Traded, Verdict, sound, timely
 
 BEGIN = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
@@ -580,7 +581,7 @@ class AccountMachine(RuleBasedStateMachine):
 
     @invariant()
     def rows_are_those_of_the_whole_history(self) -> None:
-        rows = views.changes(self.book.account, self.placed)
+        rows = changes(self.book.account, self.placed)
         assert list(rows.orders) == self.orders
         assert list(rows.fills) == self.fills
         assert list(rows.receipts) == self.receipts

@@ -9,6 +9,7 @@ from hypothesis import assume, event, given, note
 from hypothesis import strategies as st
 
 from engine.book import AccountBook, ActionBatch, Entry, replayed
+from engine.changes import changes
 from engine.commands import Action, CreateAccount, MarkToMarket, StartAccount, VoidFill
 from engine.decide import Context
 from engine.events import EVENT_TYPES, FillVoided, RecordedEvent
@@ -17,7 +18,6 @@ from engine.policy import LONG, SHORT, MaxDailyLoss, Policy, Side
 from engine.positions import Position
 from engine.quotes import Quote
 from engine.rejections import Refusal
-from engine.views import changes
 from tests.support.rows import Rows
 
 BEGIN = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)

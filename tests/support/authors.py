@@ -4,13 +4,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from engine.book import AccountBook, ActionBatch, Entry
+from engine.changes import Changes
 from engine.commands import Action, Command, Correction, CreateAccount, StartAccount
 from engine.decide import Context
 from engine.events import FillBooked, RecordedEvent
 from engine.ids import derived_id
 from engine.money import round8
 from engine.quotes import Quote
-from engine.views import Changes, snapshot_view
+from engine.views import snapshot_view
 from persistence.store import Append, AuditEntry, Created, Store, StoredSnapshot, append_of
 from tests.support.ledger_page import Number, decimal, decoded
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from engine.book import AccountBook, ActionBatch, Entry
+from engine.changes import changes
 from engine.commands import (
     Action,
     Command,
@@ -29,7 +30,6 @@ from engine.ids import uuid7
 from engine.money import round8
 from engine.policy import LONG, SHORT, Policy, Side
 from engine.quotes import Quote
-from engine.views import changes
 from persistence.store import Head, Store, StoredSnapshot, append_of
 
 BEGINNING = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)

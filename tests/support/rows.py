@@ -2,7 +2,9 @@
 
 from msgspec.structs import replace
 
-from engine.views import Changes, FillView, OrderView, PositionRow, Receipt
+from engine.changes import Changes, PositionRow
+from engine.receipts import Receipt
+from engine.views import FillView, OrderView
 
 
 class Rows:

@@ -9,7 +9,8 @@ import pytest
 
 from engine.book import AccountBook
 from engine.canonical import canonical
-from engine.views import Changes, PlacedEvent, account_view, changes
+from engine.changes import Changes, PlacedEvent, changes
+from engine.views import account_view
 from persistence import codec
 from persistence.pools import connection_pool
 from persistence.postgres_store import PostgresStore

@@ -27,9 +27,9 @@ from actors.messages import (
 )
 from actors.ports import Appender, Lost
 from engine.book import AccountBook, ActionBatch
+from engine.changes import Changes
 from engine.commands import Action, CreateAccount, LiquidateAccount, PauseAccount, StartAccount, VoidFill
 from engine.quotes import Quote, observed
-from engine.views import Changes
 from persistence.committer import Committer
 from persistence.memory_store import MemoryStore
 from persistence.store import StoreUnavailable, append_of

@@ -2,12 +2,11 @@
 
 import pytest
 
-from engine import views
+from engine.changes import PlacedEvent, changes
 from engine.commands import VoidFill, VoidOrder
 from engine.events import FillVoided
 from engine.invariants import InvariantBroken
 from engine.money import ZERO
-from engine.views import PlacedEvent
 from tests.support.ledger_page import (
     Page,
     close_long,
@@ -304,7 +303,7 @@ def test_rows_of_booked_fills_add_up_to_the_balance():
     page = two_buys_and_three_sales("0.5")
     page.when(void_fill(1, cascade=True))
     placed = [PlacedEvent(each.seq, each.occurred_at, decoded(each)) for each in page.ledger]
-    made = views.changes(page.account, placed)
+    made = changes(page.account, placed)
     assert [fill.status for fill in made.fills] == ["voided", "booked", "booked", "booked", "voided"]
     assert [order.status for order in made.orders] == ["voided", "filled", "filled", "filled", "voided"]
     booked = [fill for fill in made.fills if fill.status == "booked"]

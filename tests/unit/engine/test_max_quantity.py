@@ -2,8 +2,8 @@
 
 import pytest
 
+from engine.decision_context import decision_context
 from engine.money import UNIT
-from engine.views import decision_context
 from tests.support.ledger_page import (
     Opening,
     Step,

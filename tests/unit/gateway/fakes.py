@@ -30,9 +30,10 @@ from engine.commands import CreateAccount
 from engine.decide import Context
 from engine.ids import uuid7
 from engine.quotes import Quote, observed
+from engine.receipts import Receipt
 from engine.rejections import Refusal
 from engine.results import ResultView
-from engine.views import AccountView, Receipt, account_view, balance_view
+from engine.views import AccountView, account_view, balance_view
 from gateway.app import build_app
 from gateway.parts import GatewayLimits, GatewayParts
 from gateway.server import RunningServer, ServerLimits, serving_app
