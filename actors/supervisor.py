@@ -166,7 +166,9 @@ class Supervisor:
             if account_id in activation.unknown:
                 return Unserved("unknown_account", "no such account")
             self._note_broken(activation)
-            return Unserved("quarantined", self._broken[account_id])
+            if account_id in activation.broken:
+                return Unserved("quarantined", activation.broken[account_id])
+            return Unserved("overloaded", "the account was lost again while it was brought back")
 
     async def _place_for(self, account_id: str) -> Host:
         """The account's host, or the best place for it, making a new host while there is room."""
@@ -182,6 +184,8 @@ class Supervisor:
         self._hosts[host.name] = host
         self._placement.add_host(host.name)
         await self._board.show(host)
+        if host.name not in self._hosts:
+            raise Lost(f"{host.name} was lost as soon as it was made")
         return host
 
     async def _adopt(self, host: Host) -> None:
@@ -202,6 +206,8 @@ class Supervisor:
             homeless = [each for each in self._homeless if self._placement.host_of(each) is None]
             spawning = min(len(homeless), self._placement.hosts_max - len(self._hosts))
             await asyncio.gather(*(self._spawn() for _ in range(spawning)))
+            if homeless and not self._hosts:
+                raise Lost("there is no account actor left to live on")
             groups: dict[str, list[str]] = {}
             for account_id in homeless:
                 place = self._placement.choose() or min(self._hosts)
@@ -223,7 +229,10 @@ class Supervisor:
                 raise
             self._returning.difference_update(part)
             self._note_broken(activation)
-            self._placement.release(set(part) - set(activation.hosted))
+            absent = set(part) - set(activation.hosted)
+            self._placement.release(absent)
+            gone = absent - set(activation.unknown) - activation.broken.keys()  # poisoned while the others came
+            self._homeless |= dict.fromkeys(sorted(gone))
 
     def _evict(self, account_ids: Iterable[str]) -> None:
         """Accounts that live nowhere now, until the next watch or pass brings them back."""

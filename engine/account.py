@@ -62,7 +62,8 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     """Live state after event `seq`. Money in account currency; `positions` holds the open ones.
 
     `stale` lists (symbol, code) of the quotes that kept the last mark from being taken. `day` is what the rules
-    remember, None where the policy has none. `tally` and `curve` are what its statistics are made of.
+    remember, None where the policy has none. `tally` and `curve` are what its statistics are made of. After the end
+    nothing moves but the counters, by refusals; `final_counters` are those at the end.
     """
 
     id: str
@@ -85,6 +86,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     day: Day | None = None
     tally: Tally = Tally()
     curve: Curve | None = None
+    final_counters: Counters | None = None
 
     @property
     def policy(self) -> Policy:

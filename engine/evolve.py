@@ -10,7 +10,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from engine import day
-from engine.account import Account
+from engine.account import Account, Status
 from engine.day import Day
 from engine.events import (
     AccountCompleted,
@@ -122,9 +122,9 @@ def _changes(account: Account, event: Event, at: datetime) -> dict[str, Any]:
         case AccountLocked():
             return {"status": "locked"}
         case AccountCompleted():
-            return {"status": "completed", "ended_at": at, "end_reason": event.reason}
+            return _ended(account, "completed", event.reason, at)
         case AccountLiquidated():
-            return {"status": "liquidated", "ended_at": at, "end_reason": event.reason}
+            return _ended(account, "liquidated", event.reason, at)
         case FillVoided():
             return {
                 "positions": {position.key: position for position in event.positions},
@@ -137,6 +137,10 @@ def _changes(account: Account, event: Event, at: datetime) -> dict[str, Any]:
         case RuleWarning() | LiquidationTriggered() | AccountRecomputed():
             return {}
     raise AssertionError(f"no meaning for {type(event).__name__}")
+
+
+def _ended(account: Account, status: Status, reason: str, at: datetime) -> dict[str, Any]:
+    return {"status": status, "ended_at": at, "end_reason": reason, "final_counters": account.counters}
 
 
 def _day(account: Account, event: Event, at: datetime) -> Day | None:
@@ -176,8 +180,8 @@ def _curve(account: Account, event: Event, at: datetime) -> Curve | None:
     if isinstance(event, AccountStarted):
         return begun(at, account.equity)
     curve = account.curve
-    if curve is None:
-        return None
+    if curve is None or account.is_terminal:
+        return curve
     if at >= curve.day_ends:
         curve = curve.at(at, account.equity)
     match event:

@@ -20,6 +20,7 @@ QUOTE_AGE_MS_MARK: Final = 120_000
 
 Use = Literal["trade", "mark", "liquidate"]
 _MILLISECOND: Final = timedelta(milliseconds=1)
+_NOTHING: Final = timedelta(0)
 
 
 class Quote(msgspec.Struct, frozen=True, rename="camel"):
@@ -62,8 +63,11 @@ def fault(quote: Quote | None) -> str | None:
 
 
 def age_ms(quote: Quote, now: datetime) -> int:
-    """Milliseconds since the quote was observed; negative when it lies ahead of now."""
-    return (now - quote.observed_at) // _MILLISECOND
+    """Milliseconds since the quote was observed, a begun one counted whole; negative when it lies ahead of now.
+
+    So a quote that is the least bit older than a limit, or further ahead, is past it."""
+    age = now - quote.observed_at
+    return age // _MILLISECOND if age < _NOTHING else -(-age // _MILLISECOND)
 
 
 def is_fresh(quote: Quote, now: datetime, age_ms_max: int) -> bool:

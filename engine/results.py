@@ -42,20 +42,26 @@ def result_of(account: Account, events: Iterable[RecordedEvent]) -> ResultView |
     ending = next((event for event in events if event.type in ENDINGS), None)
     if ending is None:
         return None  # it ended before these
-    if account.started_at is None or account.ended_at is None or account.end_reason is None:
+    started_at, ended_at, reason, counters = (
+        account.started_at,
+        account.ended_at,
+        account.end_reason,
+        account.final_counters,
+    )
+    if started_at is None or ended_at is None or reason is None or counters is None:
         raise AssertionError(f"account {account.id} ended without beginning")
     return ResultView(
         account_id=account.id,
         account_seq=ending.seq,
         status=account.status,
-        end_reason=account.end_reason,
-        started_at=account.started_at,
-        ended_at=account.ended_at,
+        end_reason=reason,
+        started_at=started_at,
+        ended_at=ended_at,
         currency=account.opening.currency,
         starting_balance=account.starting_balance,
         balance=balance_view(account),
         statistics=statistics(account),
-        counters=account.counters,
+        counters=counters,
         policy_hash=policy_hash(account.policy).hex(),
         head_hash=ending.hash.hex(),
     )

@@ -83,6 +83,7 @@ class Committer:
         queue_bytes_max: int = 16 * 1024 * 1024,
         commit_events_max: int = 2_000,
         unresolved_seconds_max: float = 30.0,
+        chance: random.Random | None = None,
     ) -> None:
         self.counters = Counters()
         self.queued_events = 0
@@ -92,6 +93,7 @@ class Committer:
         self._queue_bytes_max = queue_bytes_max
         self._commit_events_max = commit_events_max
         self._unresolved_seconds_max = unresolved_seconds_max
+        self._chance = chance or random.Random()  # noqa: S311 - spreads retries, guards nothing
         self._queue: deque[_Waiting] = deque()
         self._arrived = asyncio.Event()
         self._closing = False
@@ -186,7 +188,7 @@ class Committer:
 
     async def _commit(self, batch: _Batch) -> None:
         """Commit until every append of the batch is answered."""
-        pauses = _pauses()
+        pauses = self._pauses()
         while batch := [waiting for waiting in batch if not waiting.verdict.done()]:
             try:
                 verdicts = await self._store.commit([waiting.append for waiting in batch])
@@ -217,7 +219,7 @@ class Committer:
 
     async def _settle(self, batch: _Batch) -> None:
         """After a lost answer: what the locked heads prove is answered, what was not written stays in the batch."""
-        pauses = _pauses()
+        pauses = self._pauses()
         while _unanswered(batch):
             try:
                 heads = await self._store.settle([waiting.account_id for waiting in batch])
@@ -232,6 +234,13 @@ class Committer:
                 if proof != "not_written":
                     self._answer(waiting, proof)
             return
+
+    def _pauses(self) -> Iterator[float]:
+        """Seconds between attempts: doubling, with jitter so that persisters do not come back in step."""
+        pause = RETRY_SECONDS_MIN
+        while True:
+            yield pause * self._chance.uniform(0.5, 1.0)
+            pause = min(2 * pause, RETRY_SECONDS_MAX)
 
     def _count(self, batch: _Batch) -> None:
         self.counters.commits += 1
@@ -252,14 +261,6 @@ def _proof(append: Append, head: Head | None) -> Literal["committed", "fenced", 
 
 def _unanswered(batch: _Batch) -> bool:
     return any(not waiting.verdict.done() for waiting in batch)
-
-
-def _pauses() -> Iterator[float]:
-    """Seconds between attempts: doubling, with jitter so that persisters do not come back in step."""
-    pause = RETRY_SECONDS_MIN
-    while True:
-        yield pause * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries, guards nothing
-        pause = min(2 * pause, RETRY_SECONDS_MAX)
 
 
 def _bytes(append: Append) -> int:

@@ -12,7 +12,7 @@ import structlog
 from engine.book import BookState
 from persistence.store import StoredSnapshot
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 """Of `BookState` and all in it. Raise it whenever a field there changes its meaning, and older ones are passed over."""
 KEPT: Final = 3
 """Snapshots kept of an account, newest first."""

@@ -178,6 +178,14 @@ def test_a_result_names_the_event_that_ended_the_account():
     assert result_of(page.account, page.ledger[:-1]) is None  # it is in the commit that ends it, and in no other
 
 
+def test_what_is_refused_after_the_end_leaves_the_result_as_it_was():
+    page = given(opened(100_000), open_long("BTC-USD", 1), complete("close"))
+    before = result_of(page.account, page.ledger)
+    page.happens(later(3 * DAY_S), open_long("BTC-USD", 1))
+    assert page.account.counters.rejected == 1
+    assert result_of(page.account, page.ledger) == before
+
+
 def test_an_account_that_goes_on_has_no_statistics():
     account: Account = given(opened()).account
     with pytest.raises(AssertionError, match="has not ended"):

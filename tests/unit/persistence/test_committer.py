@@ -250,9 +250,9 @@ async def test_a_defect_of_the_store_is_an_unknown_outcome_and_the_next_commit_g
 # ---------------------------------------------------------------- limits
 
 
-@pytest.mark.parametrize("limit", [{"queue_events_max": 7}, {"queue_bytes_max": 8_000}])
-async def test_past_the_limit_nothing_of_the_call_is_queued(store: FaultyStore, limit: dict[str, int]):
-    committer = Committer(store, **limit)
+@pytest.mark.parametrize(("events_max", "bytes_max"), [(7, 1_000_000), (10_000, 8_000)])
+async def test_past_the_limit_nothing_of_the_call_is_queued(store: FaultyStore, events_max: int, bytes_max: int):
+    committer = Committer(store, queue_events_max=events_max, queue_bytes_max=bytes_max)
     one, two, three, four = await authors(store, 4)
     store.hold()
     running = asyncio.create_task(committer.append([one.open(), two.open()]))

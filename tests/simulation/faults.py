@@ -1,0 +1,158 @@
+"""Faults: each happens at a moment that chance picks, and where it lasts, ends after a while."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+from actors.ports import Lost
+from persistence.store import StoreUnavailable
+from tests.simulation.world import Gateway, Persister, SupervisorProcess, World
+
+Fault = Callable[[World], Awaitable[None]]
+
+EVERY_S: Final = 0.35
+LASTS_S: Final = (0.2, 3.0)
+
+
+async def account_actor_killed(world: World) -> None:
+    if world.living_hosts():
+        world.chance.choice(world.living_hosts()).process.kill()
+
+
+async def account_actor_stopped(world: World) -> None:
+    if world.living_hosts():
+        process = world.chance.choice(world.living_hosts()).process
+        process.stop()
+        await _a_while(world)
+        process.go_on()
+
+
+async def node_cut_off(world: World) -> None:
+    """The supervisor loses sight of a host that goes on, and replaces it: two live activations."""
+    if world.living_hosts():
+        world.chance.choice(world.living_hosts()).cut_off_from = frozenset({"supervisor"})
+
+
+async def node_partitioned(world: World) -> None:
+    """Only a gateway on the same side, that reads, still reaches the host."""
+    if world.living_hosts():
+        others = {"supervisor", *(gateway.process.name for gateway in world.gateways)}
+        world.chance.choice(world.living_hosts()).cut_off_from = frozenset(others)
+
+
+async def account_taken_over(world: World) -> None:
+    """A second supervisor somewhere activates an account for itself."""
+    ids = sorted(world.memory.heads)
+    if ids and world.living_hosts():
+        thief = world.chance.choice(world.living_hosts())
+        taken = [world.chance.choice(ids)]
+        with contextlib.suppress(Lost, StoreUnavailable):
+            await thief.process.asked(lambda: thief.host.activate(taken))
+
+
+async def persister_killed(world: World) -> None:
+    world.persister.process.kill()
+    world.persister = Persister(world)
+
+
+async def persister_stopped(world: World) -> None:
+    process = world.persister.process
+    process.stop()
+    await _a_while(world)
+    process.go_on()
+
+
+async def supervisor_killed(world: World) -> None:
+    world.supervisor.process.kill()
+    world.supervisor = SupervisorProcess(world)
+
+
+async def gateway_killed(world: World) -> None:
+    place = world.chance.randrange(len(world.gateways))
+    world.gateways[place].process.kill()
+    world.gateways[place] = Gateway(f"gateway-{place}", world)
+
+
+async def postgres_away(world: World) -> None:
+    world.storage.is_away = True
+    await _a_while(world)
+    world.storage.is_away = False
+
+
+async def postgres_slow(world: World) -> None:
+    world.storage.is_slow = True
+    await _a_while(world)
+    world.storage.is_slow = False
+
+
+async def answers_of_postgres_lost(world: World) -> None:
+    world.storage.lost_answers = 0.5
+    await _a_while(world)
+    world.storage.lost_answers = 0.0
+
+
+async def row_refused(world: World) -> None:
+    ids = sorted(world.memory.heads)
+    if ids:
+        world.storage.refuse_next.add(world.chance.choice(ids))
+
+
+async def calls_lost(world: World) -> None:
+    world.loss = 0.25
+    await _a_while(world)
+    world.loss = 0.0
+
+
+async def feed_frozen(world: World) -> None:
+    world.prices.is_frozen = True
+    await asyncio.sleep(world.chance.uniform(1, 8))
+    world.prices.is_frozen = False
+
+
+async def market_falls(world: World) -> None:
+    for symbol, mid in world.prices.mids.items():
+        world.prices.mids[symbol] = round(mid * world.chance.randint(60, 140) / 100, 8)
+
+
+FAULTS: Final[Mapping[str, Fault]] = {
+    fault.__name__: fault
+    for fault in (
+        account_actor_killed,
+        account_actor_stopped,
+        node_cut_off,
+        node_partitioned,
+        account_taken_over,
+        persister_killed,
+        persister_stopped,
+        supervisor_killed,
+        gateway_killed,
+        postgres_away,
+        postgres_slow,
+        answers_of_postgres_lost,
+        row_refused,
+        calls_lost,
+        feed_frozen,
+        market_falls,
+    )
+}
+
+
+async def strike_until(world: World, ends_at: float, kinds: tuple[str, ...]) -> list[str]:
+    """Faults one after another until a moment; returns what happened when, once every one has ended."""
+    clock, struck = asyncio.get_running_loop(), list[str]()
+    lasting: list[asyncio.Future[None]] = []
+    while True:
+        await asyncio.sleep(world.chance.expovariate(1 / EVERY_S))
+        if clock.time() >= ends_at:
+            break
+        name = world.chance.choice(kinds)
+        struck.append(f"{clock.time():8.3f} {name}")
+        world.note(name)
+        lasting.append(asyncio.ensure_future(FAULTS[name](world)))
+    await asyncio.gather(*lasting)
+    return struck
+
+
+async def _a_while(world: World) -> None:
+    await asyncio.sleep(world.chance.uniform(*LASTS_S))

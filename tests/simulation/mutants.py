@@ -1,0 +1,118 @@
+"""Mutants: parts that are broken in the ways that lose or repeat what was acknowledged. The suite must catch each.
+
+Each is the real part with one safeguard taken out; `KINDS` are faults under which that safeguard matters.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from actors.hosted import Hosted
+from actors.hosting import AccountHost
+from actors.messages import Reply, Take
+from actors.ports import Appender
+from engine.receipts import ActionKey, Receipt, Receipts
+from persistence.committer import AppendVerdict
+from persistence.memory_store import MemoryStore
+from persistence.store import Append, CommitAmbiguous, Head, StoreUnavailable, Verdict
+from tests.simulation.run import STRIKES_S
+from tests.simulation.storage import FaultyStore
+from tests.simulation.world import Parts
+
+
+class _Unguarded(MemoryStore):
+    """Without the unique keys, which would catch what the fence let through."""
+
+    def _refuse_repeats(self, append: Append) -> None:
+        pass
+
+
+class Unfenced(_Unguarded):
+    """Writes whatever comes, of whichever epoch and seq."""
+
+    def _follows(self, append: Append) -> bool:
+        return append.account_id in self.heads
+
+
+class AcknowledgedBeforeCommit(Appender):
+    """Says `committed` at once, and commits afterwards."""
+
+    def __init__(self, appender: Appender) -> None:
+        self._appender = appender
+        self._behind: set[asyncio.Task[Sequence[AppendVerdict]]] = set()
+
+    async def append(self, appends: Sequence[Append]) -> Sequence[AppendVerdict]:
+        task = asyncio.create_task(self._later(appends))
+        self._behind.add(task)
+        task.add_done_callback(self._behind.discard)
+        return ["committed"] * len(appends)
+
+    async def _later(self, appends: Sequence[Append]) -> Sequence[AppendVerdict]:
+        try:
+            return await self._appender.append(appends)
+        except Exception:  # nobody is left to be told
+            return []
+
+
+class ReceiptsSkipped(AccountHost):
+    """Judges a batch without looking whether it was judged before."""
+
+    async def _take(self, hosted: Hosted, request: Take) -> Reply:
+        hosted.book.receipts = Receipts()
+        return await super()._take(hosted, request)
+
+    async def _recall(self, hosted: Hosted, keys: Sequence[ActionKey]) -> Mapping[ActionKey, Receipt]:
+        hosted.book.receipts = Receipts()
+        return {}
+
+
+class PlainReread(FaultyStore):
+    """After a lost COMMIT reads the head without its lock, so before a backend in doubt has ended."""
+
+    async def settle(self, account_ids: Sequence[str]) -> Mapping[str, Head]:
+        await self._reached()
+        return await self._answered(self.inner.settle(account_ids))
+
+
+class AmbiguityIgnored(FaultyStore):
+    """Takes a lost answer to COMMIT for a COMMIT that did not happen."""
+
+    async def commit(self, appends: Sequence[Append]) -> Mapping[str, Verdict]:
+        try:
+            return await super().commit(appends)
+        except CommitAmbiguous as ambiguous:
+            raise StoreUnavailable(str(ambiguous)) from ambiguous
+
+
+class Mutant(msgspec.Struct, frozen=True):
+    """Broken parts, the faults under which they show, and the invariants of which one must be seen broken."""
+
+    parts: Parts
+    kinds: tuple[str, ...]
+    caught_by: frozenset[str]
+    strikes_s: float = STRIKES_S
+
+
+LIMITS: Final = Parts().host_limits
+TAKEOVERS: Final = ("node_cut_off", "node_partitioned", "account_taken_over", "account_actor_stopped", "calls_lost")
+LOST_COMMITS: Final = ("answers_of_postgres_lost",)
+
+MUTANTS: Final[Mapping[str, Mutant]] = {
+    "fencing off": Mutant(Parts(memory=Unfenced), TAKEOVERS, frozenset({"I1", "I4", "I6"})),
+    "acknowledged before the commit": Mutant(
+        Parts(appender=AcknowledgedBeforeCommit), ("persister_killed", "postgres_away", *TAKEOVERS), frozenset({"I1"})
+    ),
+    "receipts skipped": Mutant(
+        Parts(memory=_Unguarded, host=ReceiptsSkipped), ("calls_lost", "gateway_killed"), frozenset({"I5"})
+    ),
+    "a plain re-read after a lost commit": Mutant(Parts(storage=PlainReread), LOST_COMMITS, frozenset({"verdict"})),
+    "a lost commit taken for none": Mutant(Parts(storage=AmbiguityIgnored), LOST_COMMITS, frozenset({"verdict"})),
+    "the read lease ignored": Mutant(
+        Parts(host_limits=msgspec.structs.replace(LIMITS, read_lease_ms=3_600_000)),
+        ("node_partitioned",),
+        frozenset({"I10"}),
+        strikes_s=12.0,  # a lease has to run out
+    ),
+}

@@ -1,0 +1,145 @@
+"""One run: a seed makes a world, clients and faults; then the faults stop, and everything must hold.
+
+Safety is checked on all that was stored and told; liveness by one more action for every account that trades.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from hashlib import blake2b
+from random import Random
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from engine.account import TERMINAL
+from engine.commands import Action
+from engine.policy import LONG
+from persistence.reconcile import drifts
+from tests.simulation.clients import Client
+from tests.simulation.faults import FAULTS, strike_until
+from tests.simulation.virtual import VirtualLoop
+from tests.simulation.world import Parts, World
+from tests.support.audit import Violation, audit
+from tests.support.audit_rows import in_memory
+from tests.support.history import History
+
+STRIKES_S: Final = 8.0
+LIVE_AGAIN_S: Final = 30.0
+CLIENTS: Final = 3
+ACCOUNTS: Final = 2
+
+
+class Run(msgspec.Struct, kw_only=True):
+    """What a seed made of it. `trace` holds everything that happened, in order; `digest` is the trace in 16 bytes."""
+
+    seed: int
+    violations: list[Violation]
+    faults: list[str]
+    outcomes: dict[str, int]
+    events: int
+    virtual_s: float
+    trace: list[str]
+
+    @property
+    def digest(self) -> str:
+        return blake2b("\n".join(self.trace).encode(), digest_size=16).hexdigest()
+
+    def report(self) -> str:
+        """What a developer needs: the faults, what broke, and how to see it again."""
+        return "\n".join(
+            [
+                f"seed {self.seed}: {len(self.violations)} violations in {self.events} events",
+                *(f"  {fault}" for fault in self.faults),
+                *(f"  {violation}" for violation in self.violations[:20]),
+                f"again: python -m tests.simulation --from {self.seed} --seeds 1 --trace",
+            ]
+        )
+
+
+def run(
+    seed: int, parts: Parts | None = None, kinds: tuple[str, ...] = tuple(FAULTS), *, strikes_s: float = STRIKES_S
+) -> Run:
+    """Run a seed from beginning to end, in virtual time. `kinds`: the faults that may happen, for `strikes_s`."""
+    trace: list[str] = []
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        loop = runner.get_loop()
+
+        def note(what: str) -> None:
+            trace.append(f"{loop.time():10.4f} {what}")
+
+        before = structlog.get_config()
+        structlog.configure(processors=[_into(note)], cache_logger_on_first_use=False)
+        try:
+            return runner.run(_run(seed, parts or Parts(), kinds, strikes_s, trace, note))
+        finally:
+            structlog.configure(**before)
+
+
+async def _run(seed: int, parts: Parts, kinds: tuple[str, ...], strikes_s: float, trace: list[str], note: Any) -> Run:
+    clock = asyncio.get_running_loop()
+    world = World(Random(seed), parts, note)
+    history = History()
+    clients = [Client(f"c{number}", world, history) for number in range(CLIENTS)]
+    accounts = [await clients[0].opened(f"account-{number}") for number in range(ACCOUNTS)]
+    ends_at = clock.time() + strikes_s
+    watcher = Client("watcher", world, history)
+    trading = asyncio.gather(
+        watcher.watch_until(ends_at, accounts), *(client.trade_until(ends_at, accounts) for client in clients)
+    )
+    struck = await strike_until(world, ends_at, kinds)
+    await trading
+    world.storage.refuse_next.clear()
+    note("faults have stopped")
+    violations = [each async for each in _not_live(world, clients[0], accounts)]
+    while world.storage.in_doubt:
+        await asyncio.sleep(0.1)
+    rows, quotes = in_memory(world.memory, world.prices.recorded)
+    violations += audit(history, rows, quotes)
+    violations += _told_lies(world)
+    for account_id in accounts:
+        stored = await world.memory.stored(account_id)
+        violations += [Violation("I6", account_id, str(drift)) for drift in drifts(stored, None)]
+    return Run(
+        seed=seed,
+        violations=violations,
+        faults=struck,
+        outcomes=history.outcomes(),
+        events=len(world.memory.events),
+        virtual_s=clock.time(),
+        trace=trace,
+    )
+
+
+async def _not_live(world: World, client: Client, accounts: list[str]) -> Any:
+    """I11: with the faults gone, whoever may trade takes an action again in time."""
+    for account_id in accounts:
+        hold = Action(decision_action_id="alive", action="close", symbol="BTC-USD", side=LONG)
+        try:
+            async with asyncio.timeout(LIVE_AGAIN_S):
+                while await client.acts(account_id, hold, attempts=1) != "ok":
+                    await asyncio.sleep(0.2)
+        except TimeoutError:
+            yield Violation("I11", account_id, f"takes no action {LIVE_AGAIN_S:g} s after the faults stopped")
+        if world.memory.accounts[account_id].status in TERMINAL:
+            world.note(f"{account_id} has ended")
+
+
+def _told_lies(world: World) -> Iterator[Violation]:
+    """Of the group commit: what it called committed is stored, and what it called fenced or refused is not."""
+    stored = {(event.account_id, event.seq): event.hash for event in world.memory.events.values()}
+    for told in world.told:
+        is_stored = stored.get((told.append.account_id, told.append.last_seq)) == told.append.head_hash
+        if told.verdict != "unknown" and is_stored != (told.verdict == "committed"):
+            what = (
+                f"append up to {told.append.last_seq} was called {told.verdict}, and is {'' if is_stored else 'not '}"
+            )
+            yield Violation("verdict", told.append.account_id, f"{what}stored")
+
+
+def _into(note: Any) -> Any:
+    def processor(_: object, level: str, entry: dict[str, Any]) -> None:
+        note(f"{level} {entry}")
+        raise structlog.DropEvent
+
+    return processor

@@ -1,0 +1,221 @@
+"""Storage that fails as Postgres does: away, slow, refusing, cut off in the middle, and silent about a COMMIT."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from random import Random
+from typing import TypeVar
+
+from engine.commands import CreateAccount
+from engine.events import RecordedEvent
+from engine.receipts import ActionKey, Receipt
+from persistence.drift import Stored
+from persistence.memory_store import MemoryStore
+from persistence.store import (
+    Append,
+    AuditEntry,
+    CommitAmbiguous,
+    Created,
+    DataRefused,
+    Head,
+    Mend,
+    Store,
+    StoredSnapshot,
+    StoreUnavailable,
+    Verdict,
+)
+from tests.simulation.virtual import Process
+
+Answer = TypeVar("Answer")
+
+USUAL_S = 0.002
+SLOW_S = 0.4
+IN_DOUBT_S = 2.5
+"""How long a cut-off backend may hold its locks before somebody ends it."""
+
+
+class FaultyStore(Store):
+    """A `MemoryStore` behind a bad line. The attributes are the weather; fault injectors change them.
+
+    A commit whose backend is cut off keeps its row locks and ends later, either way: `commit`, `claim` and `settle`,
+    which take those locks, wait for it; plain reads do not, and see what was there before.
+    """
+
+    def __init__(self, inner: MemoryStore, chance: Random) -> None:
+        self.inner = inner
+        self.is_away = False
+        self.is_slow = False
+        self.lost_answers = 0.0
+        self.refuse_next: set[str] = set()
+        self.in_doubt = 0
+        self._refused_at: set[tuple[str, int]] = set()
+        self._chance = chance
+        self._locks: dict[str, asyncio.Future[None]] = {}
+        self._backends: set[asyncio.Task[None]] = set()
+
+    async def create(self, opening: CreateAccount, first: Append) -> Created:
+        return await self._written(lambda: self.inner.create(opening, first))
+
+    async def commit(self, appends: Sequence[Append]) -> Mapping[str, Verdict]:
+        await self._reached()
+        await self._unlocked([append.account_id for append in appends])
+        if any(self._refuses(append) for append in appends):
+            if len(appends) == 1:
+                self._refused_at.add((appends[0].account_id, appends[0].expected_seq))
+            raise DataRefused("a row was refused")
+        if self._loses():
+            self._cut_off(appends)
+            raise CommitAmbiguous("COMMIT was sent, then the line went dead")
+        verdicts = await self.inner.commit(appends)
+        await self._pause()
+        if self.is_away:
+            raise CommitAmbiguous("COMMIT was sent, then Postgres went away")
+        return verdicts
+
+    async def settle(self, account_ids: Sequence[str]) -> Mapping[str, Head]:
+        await self._reached()
+        await self._unlocked(account_ids)
+        return await self._answered(self.inner.settle(account_ids))
+
+    async def claim(self, account_ids: Sequence[str]) -> Mapping[str, Head]:
+        await self._reached()
+        await self._unlocked(account_ids)
+        return await self._answered(self.inner.claim(account_ids))
+
+    async def epochs(self, account_ids: Sequence[str]) -> Mapping[str, int]:
+        return await self._read(lambda: self.inner.epochs(account_ids))
+
+    async def save_snapshots(self, kept: Sequence[StoredSnapshot]) -> int:
+        return await self._written(lambda: self.inner.save_snapshots(kept))
+
+    async def snapshots(self, account_ids: Sequence[str]) -> Mapping[str, StoredSnapshot]:
+        return await self._read(lambda: self.inner.snapshots(account_ids))
+
+    async def ledger(self, after: Mapping[str, int]) -> AsyncIterator[RecordedEvent]:
+        await self._reached()
+        for event in [event async for event in self.inner.ledger(after)]:
+            yield event
+
+    async def receipts(self, account_id: str, keys: Sequence[ActionKey]) -> Mapping[ActionKey, Receipt]:
+        return await self._read(lambda: self.inner.receipts(account_id, keys))
+
+    async def stored(self, account_id: str) -> Stored:
+        return await self._read(lambda: self.inner.stored(account_id))
+
+    async def mend(self, mend: Mend) -> Verdict:
+        await self._reached()
+        await self._unlocked([mend.append.account_id])
+        return await self._answered(self.inner.mend(mend))
+
+    async def note(self, entry: AuditEntry) -> None:
+        await self._written(lambda: self.inner.note(entry))
+
+    async def hostable(self) -> Sequence[str]:
+        return await self._read(self.inner.hostable)
+
+    # ------------------------------------------------------------ the line
+
+    async def _pause(self) -> None:
+        await asyncio.sleep(self._chance.expovariate(1 / (SLOW_S if self.is_slow else USUAL_S)))
+
+    async def _reached(self) -> None:
+        await self._pause()
+        if self.is_away:
+            raise StoreUnavailable("Postgres is away")
+
+    async def _read(self, read: Callable[[], Awaitable[Answer]]) -> Answer:
+        await self._reached()
+        return await self._answered(read())
+
+    async def _written(self, write: Callable[[], Awaitable[Answer]]) -> Answer:
+        await self._reached()
+        return await self._answered(write())
+
+    async def _answered(self, work: Awaitable[Answer]) -> Answer:
+        """The work is done; its answer may get lost."""
+        answer = await work
+        await self._pause()
+        if self.is_away or self._loses():
+            raise StoreUnavailable("the line went dead before the answer")
+        return answer
+
+    def _loses(self) -> bool:
+        return self._chance.random() < self.lost_answers
+
+    # ------------------------------------------------------------ backends in doubt
+
+    async def _unlocked(self, account_ids: Sequence[str]) -> None:
+        while waiting := [self._locks[each] for each in account_ids if each in self._locks]:
+            await asyncio.wait(waiting)
+
+    def _refuses(self, append: Append) -> bool:
+        """Once a seq: an account that breaks twice at one seq is given up for good, and that is no fault to survive."""
+        if (append.account_id, append.expected_seq) in self._refused_at:
+            self.refuse_next.discard(append.account_id)
+        return append.account_id in self.refuse_next
+
+    def _cut_off(self, appends: Sequence[Append]) -> None:
+        released = asyncio.get_running_loop().create_future()
+        self._locks |= {append.account_id: released for append in appends}
+        self.in_doubt += 1
+        backend = asyncio.create_task(self._end(list(appends), released))
+        self._backends.add(backend)
+        backend.add_done_callback(self._backends.discard)
+
+    async def _end(self, appends: Sequence[Append], released: asyncio.Future[None]) -> None:
+        await asyncio.sleep(self._chance.uniform(0, IN_DOUBT_S))
+        if self._chance.random() < 0.5:
+            await self.inner.commit(appends)
+        for append in appends:
+            del self._locks[append.account_id]
+        self.in_doubt -= 1
+        released.set_result(None)
+
+
+class StoreSeenBy(Store):
+    """The store as one process sees it: a dead process asks nothing, and hears no answer."""
+
+    def __init__(self, process: Process, store: Store) -> None:
+        self._process = process
+        self._store = store
+
+    async def create(self, opening: CreateAccount, first: Append) -> Created:
+        return await self._process.out(lambda: self._store.create(opening, first))
+
+    async def commit(self, appends: Sequence[Append]) -> Mapping[str, Verdict]:
+        return await self._process.out(lambda: self._store.commit(appends))
+
+    async def settle(self, account_ids: Sequence[str]) -> Mapping[str, Head]:
+        return await self._process.out(lambda: self._store.settle(account_ids))
+
+    async def claim(self, account_ids: Sequence[str]) -> Mapping[str, Head]:
+        return await self._process.out(lambda: self._store.claim(account_ids))
+
+    async def epochs(self, account_ids: Sequence[str]) -> Mapping[str, int]:
+        return await self._process.out(lambda: self._store.epochs(account_ids))
+
+    async def save_snapshots(self, kept: Sequence[StoredSnapshot]) -> int:
+        return await self._process.out(lambda: self._store.save_snapshots(kept))
+
+    async def snapshots(self, account_ids: Sequence[str]) -> Mapping[str, StoredSnapshot]:
+        return await self._process.out(lambda: self._store.snapshots(account_ids))
+
+    async def ledger(self, after: Mapping[str, int]) -> AsyncIterator[RecordedEvent]:
+        await self._process.breath()
+        async for event in self._store.ledger(after):
+            yield event
+        await self._process.breath()
+
+    async def receipts(self, account_id: str, keys: Sequence[ActionKey]) -> Mapping[ActionKey, Receipt]:
+        return await self._process.out(lambda: self._store.receipts(account_id, keys))
+
+    async def stored(self, account_id: str) -> Stored:
+        return await self._process.out(lambda: self._store.stored(account_id))
+
+    async def mend(self, mend: Mend) -> Verdict:
+        return await self._process.out(lambda: self._store.mend(mend))
+
+    async def note(self, entry: AuditEntry) -> None:
+        await self._process.out(lambda: self._store.note(entry))
+
+    async def hostable(self) -> Sequence[str]:
+        return await self._process.out(self._store.hostable)
