@@ -12,7 +12,7 @@ import msgspec
 
 from engine.commands import CreateAccount
 from engine.day import Day
-from engine.money import EXACT, ONE, ZERO, floor8, round8
+from engine.money import EXACT, ONE, STORED_MAX, ZERO, floor8, round8
 from engine.policy import Policy
 from engine.positions import Position, PositionKey
 from engine.record import Curve, Tally
@@ -122,8 +122,9 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def drawdown(self) -> Decimal:
-        """Share of the starting balance that is gone, not below 0."""
-        return max(ZERO, round8(EXACT.subtract(ONE, EXACT.divide(self.equity, self.starting_balance))))
+        """Share of the starting balance that is gone, not below 0; at most the largest that is kept."""
+        gone = round8(EXACT.subtract(ONE, EXACT.divide(self.equity, self.starting_balance)))
+        return min(max(ZERO, gone), STORED_MAX)
 
     @property
     def liquidation_equity(self) -> Decimal:

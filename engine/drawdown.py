@@ -12,7 +12,7 @@ from engine.events import Mark, MarkedToMarket
 from engine.money import ZERO
 from engine.positions import Position
 from engine.quotes import Quote, Quotes, Use, usable
-from engine.rejections import Failure, GateCode
+from engine.rejections import Failure
 
 
 def needed(account: Account, quotes: Quotes, now: datetime, use: Use) -> dict[str, Quote] | tuple[Failure, ...]:
@@ -21,8 +21,8 @@ def needed(account: Account, quotes: Quotes, now: datetime, use: Use) -> dict[st
     found: dict[str, Quote | Failure] = {}
     for position in in_order(account):
         quote = usable(quotes, position.symbol, now, age_ms_max)
-        if isinstance(quote, Quote) and not positions.is_valuable(position, quote.mid):
-            quote = Failure(GateCode.PRICE_MISSING, {"symbol": position.symbol, "reason": "out_of_range"})
+        if isinstance(quote, Quote):
+            quote = positions.believed(position, quote)
         if not isinstance(found.get(position.symbol), Failure):
             found[position.symbol] = quote
     failures = tuple(each for each in found.values() if isinstance(each, Failure))

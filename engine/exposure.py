@@ -7,9 +7,10 @@ import msgspec
 
 from engine import money
 from engine.account import Account
+from engine.bounds import Carried, Exceeded
 from engine.money import UNIT, ZERO, plus
 from engine.policy import LONG, Policy
-from engine.positions import Position, PositionKey, is_valuable
+from engine.positions import Position, PositionKey, believed
 from engine.quotes import Quote, Quotes, usable
 
 
@@ -41,18 +42,23 @@ def valued(account: Account, quotes: Quotes, now: datetime) -> Valuation:
 
 def _worth(position: Position, quotes: Quotes, now: datetime, policy: Policy) -> Decimal:
     quote = usable(quotes, position.symbol, now, policy.quote_max_age_ms.trade)
-    if isinstance(quote, Quote) and is_valuable(position, quote.mid):
+    if isinstance(quote, Quote) and believed(position, quote) is quote:
         return money.notional(position.quantity, quote.mid)
     return position.mark_notional
 
 
 class Room(msgspec.Struct, frozen=True):
-    """What is left under the limits of one opening: gates 11, 13, 14 and 15 as predicates over a quantity."""
+    """What is left under the limits of one opening: gates 11, 13, 14 and 15 as predicates over a quantity.
+
+    `ask` is the highest price of the quote, at which the bounds value the position.
+    """
 
     policy: Policy
     valuation: Valuation
     held_notional: Decimal
+    carried: Carried
     price: Decimal
+    ask: Decimal
     leverage: Decimal
 
     @property
@@ -65,6 +71,14 @@ class Room(msgspec.Struct, frozen=True):
 
     def within_notional(self, order_notional: Decimal) -> bool:
         return order_notional <= self.policy.max_notional
+
+    def exceeded(self, quantity: Decimal) -> Exceeded | None:
+        """The bound of what is stored that this quantity would reach."""
+        return self.carried.exceeded(
+            quantity=quantity,
+            order_notional=money.notional(quantity, self.price),
+            value=money.notional(plus(self.carried.quantity, quantity), self.ask),
+        )
 
     def within_aggregate(self, order_notional: Decimal) -> bool:
         return self.valuation.equity > 0 and plus(self.valuation.open_notional, order_notional) <= self.aggregate_limit
@@ -83,6 +97,7 @@ class Room(msgspec.Struct, frozen=True):
         order_notional = money.notional(quantity, self.price)
         return (
             self.within_notional(order_notional)
+            and self.exceeded(quantity) is None
             and self.within_aggregate(order_notional)
             and self.within_position(order_notional)
             and self.within_margin(order_notional)

@@ -14,13 +14,14 @@ import msgspec
 
 from engine import money
 from engine.account import Account
+from engine.bounds import Carried
 from engine.commands import Action
 from engine.events import Intent
 from engine.exposure import Room, Valuation, valued
 from engine.fills import fill_price
 from engine.money import UNIT, ZERO, text
 from engine.policy import Side
-from engine.positions import Position
+from engine.positions import Position, believed
 from engine.quotes import Quote, Quotes, usable
 from engine.rejections import Failure, GateCode
 
@@ -70,7 +71,13 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
             policy=self.account.policy,
             valuation=self.valuation,
             held_notional=self.valuation.notionals.get((self.symbol, self.side), ZERO),
+            carried=Carried(
+                quantity=self.position.quantity if self.position else ZERO,
+                cost=self.position.entry_notional if self.position else ZERO,
+                traded=self.account.tally.traded,
+            ),
             price=self.price,
+            ask=self.quote.ask if self.quote else ZERO,
             leverage=self.leverage,
         )
 
@@ -106,6 +113,8 @@ def proposal(account: Account, action: Action, quotes: Quotes, now: datetime) ->
     policy = account.policy
     position = account.positions.get((action.symbol, action.side))
     found = usable(quotes, action.symbol, now, policy.quote_max_age_ms.trade)
+    if isinstance(found, Quote) and position is not None:
+        found = believed(position, found)
     quote = found if isinstance(found, Quote) else None
     unusable = found if isinstance(found, Failure) else None
     price = fill_price(quote, policy, side=action.side, intent=intent) if quote else ZERO
@@ -207,9 +216,18 @@ def _quantity_exceeds_position(p: Proposal) -> Context | None:
 
 
 def _notional_exceeds_maximum(p: Proposal) -> Context | None:
-    if p.room.within_notional(p.order_notional):
+    notional = {"notional": text(p.order_notional)}
+    if not p.room.within_notional(p.order_notional):
+        return {**notional, "limit": text(p.account.policy.max_notional)}
+    exceeded = p.room.exceeded(p.quantity)
+    if exceeded is None:
         return None
-    return {"notional": text(p.order_notional), "limit": text(p.account.policy.max_notional)}
+    return {
+        **notional,
+        "bound": exceeded.bound,
+        "actual": text(exceeded.actual),
+        "limit": text(money.round8(exceeded.limit)),
+    }
 
 
 def _leverage_exceeds_maximum(p: Proposal) -> Context | None:

@@ -24,13 +24,14 @@ def check(account: Account) -> None:
     expected = account.starting_balance + account.realized_pnl - account.fees_paid + account.adjustments
     invariant(account.cash == expected, f"cash {account.cash} is not {expected} (account {account.id}, {account.seq})")
     equity = account.equity
-    for figure in (account.cash, account.realized_pnl, account.fees_paid, account.high_watermark, equity):
+    figures = (account.cash, account.realized_pnl, account.fees_paid, account.high_watermark, equity)
+    for figure in (*figures, account.tally.traded):
         _bounded(figure, account)
     for key, position in account.positions.items():
         invariant(position.key == key, f"position {position.key} stands under {key}")
         invariant(position.quantity > ZERO and position.entry_notional >= ZERO, f"position {key} is not positive")
-        _bounded(position.quantity, account)
-        _bounded(position.mark_notional, account)
+        for figure in (position.quantity, position.entry_notional, position.avg_entry_price, position.mark_notional):
+            _bounded(figure, account)
 
 
 def _bounded(figure: Decimal, account: Account) -> None:

@@ -27,10 +27,9 @@ INPUT_MAGNITUDE: Final = Decimal(10) ** 12
 """Figures a client sends are below this."""
 STORED_MAGNITUDE: Final = Decimal(10) ** 20
 """Figures the engine keeps are below this: NUMERIC(28, 8) holds no more."""
+STORED_MAX: Final = STORED_MAGNITUDE - UNIT
 
 RETURN_UNIT: Final = Decimal("1e-18")
-NOTIONAL_MAGNITUDE: Final = Decimal(10) ** 16
-"""A price at which one position would be worth this much is not believed: sums over positions stay storable."""
 
 # 80 digits: a product of two stored figures has 56, and a quotient of such a product by a stored figure
 # lies at least 5e-29 from a rounding tie, so rounding it twice (to 80 digits, then to 8 decimals) is safe.

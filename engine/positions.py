@@ -9,8 +9,11 @@ from decimal import Decimal
 
 import msgspec
 
-from engine.money import NOTIONAL_MAGNITUDE, ZERO, notional, portion, ratio
+from engine.bounds import NOTIONAL_MAGNITUDE
+from engine.money import ZERO, notional, portion, ratio
 from engine.policy import LONG, Side
+from engine.quotes import Quote
+from engine.rejections import Failure, GateCode
 
 PositionKey = tuple[str, Side]
 
@@ -139,6 +142,13 @@ def reduced(
 def is_valuable(position: Position, price: Decimal) -> bool:
     """Whether the position's value at this price is one that can be kept; a bad tick may lie far beyond."""
     return notional(position.quantity, price) < NOTIONAL_MAGNITUDE
+
+
+def believed(position: Position, quote: Quote) -> Quote | Failure:
+    """The quote, unless its ask, the highest of its prices, would value the position beyond the bounds."""
+    if is_valuable(position, quote.ask):
+        return quote
+    return Failure(GateCode.PRICE_MISSING, {"symbol": position.symbol, "reason": "out_of_range"})
 
 
 def marked(position: Position, *, mark_price: Decimal, at: datetime) -> Position:
