@@ -2,9 +2,8 @@
 
 from collections.abc import AsyncIterator
 
-from prop.calls import Calls
+from prop.calls import Calls, of_admin
 from prop.models import Account, AuditRow, Recomputation, VoidFillIn, Voiding, VoidOrderIn
-from prop.transport import ADMIN
 
 
 class AdminCalls(Calls):
@@ -16,7 +15,7 @@ class AdminCalls(Calls):
         >>> (await prop.pause(account.id, "inspection")).status
         'paused'
         """
-        return await self._applied(f"{ADMIN}/accounts/{account_id}/pause", {"reason": reason}, dry_run)
+        return await self._post(of_admin(account_id, "pause"), Account, {"reason": reason}, dry_run=dry_run)
 
     async def resume(self, account_id: str, reason: str, *, dry_run: bool = False) -> Account:
         """Let a paused or locked account trade again.
@@ -24,7 +23,7 @@ class AdminCalls(Calls):
         >>> (await prop.resume(account.id, "inspected")).status
         'active'
         """
-        return await self._applied(f"{ADMIN}/accounts/{account_id}/resume", {"reason": reason}, dry_run)
+        return await self._post(of_admin(account_id, "resume"), Account, {"reason": reason}, dry_run=dry_run)
 
     async def lock(self, account_id: str, reason: str, *, dry_run: bool = False) -> Account:
         """Refuse actions and marks.
@@ -32,7 +31,7 @@ class AdminCalls(Calls):
         >>> (await prop.lock(account.id, "frozen", dry_run=True)).status
         'locked'
         """
-        return await self._applied(f"{ADMIN}/accounts/{account_id}/lock", {"reason": reason}, dry_run)
+        return await self._post(of_admin(account_id, "lock"), Account, {"reason": reason}, dry_run=dry_run)
 
     async def admin_liquidate(self, account_id: str, reason: str, *, dry_run: bool = False) -> Account:
         """End an account as liquidated, by an operator.
@@ -40,7 +39,7 @@ class AdminCalls(Calls):
         >>> (await prop.admin_liquidate(account.id, "rules broken", dry_run=True)).status
         'liquidated'
         """
-        path = f"{ADMIN}/accounts/{account_id}/liquidate"
+        path = of_admin(account_id, "liquidate")
         return await self._ended(account_id, "liquidated", path, {"reason": reason}, dry_run)
 
     async def void_fill(
@@ -56,10 +55,8 @@ class AdminCalls(Calls):
         True
         """
         asked = VoidFillIn(fill_id=fill_id, reason=reason, cascade=cascade)
-        path = f"{ADMIN}/accounts/{account_id}/void-fill"
-        return Voiding.model_validate(
-            await self._transport.call("POST", path, query={"dryRun": dry_run}, body=asked.wire())
-        )
+        path = of_admin(account_id, "void-fill")
+        return await self._post(path, Voiding, asked.wire(), dry_run=dry_run)
 
     async def void_order(
         self, account_id: str, order_id: str, reason: str, *, cascade: bool = False, dry_run: bool = False
@@ -71,10 +68,8 @@ class AdminCalls(Calls):
         True
         """
         asked = VoidOrderIn(order_id=order_id, reason=reason, cascade=cascade)
-        path = f"{ADMIN}/accounts/{account_id}/void-order"
-        return Voiding.model_validate(
-            await self._transport.call("POST", path, query={"dryRun": dry_run}, body=asked.wire())
-        )
+        path = of_admin(account_id, "void-order")
+        return await self._post(path, Voiding, asked.wire(), dry_run=dry_run)
 
     async def recompute(self, account_id: str, reason: str, *, dry_run: bool = False) -> Recomputation:
         """Replay the ledger from its first event, compare it with the live state and the tables, repair the tables.
@@ -82,9 +77,8 @@ class AdminCalls(Calls):
         >>> (await prop.recompute(account.id, "monthly check")).consistent
         True
         """
-        path = f"{ADMIN}/accounts/{account_id}/recompute"
-        said = await self._transport.call("POST", path, query={"dryRun": dry_run}, body={"reason": reason})
-        return Recomputation.model_validate(said)
+        path = of_admin(account_id, "recompute")
+        return await self._post(path, Recomputation, {"reason": reason}, dry_run=dry_run)
 
     def audit_log(self, account_id: str) -> AsyncIterator[AuditRow]:
         """What administrators did to the account, newest first.
@@ -92,4 +86,4 @@ class AdminCalls(Calls):
         >>> [row.action async for row in prop.audit_log(account.id)]
         []
         """
-        return self._rows(f"{ADMIN}/accounts/{account_id}/audit-log", AuditRow, {})
+        return self._rows(of_admin(account_id, "audit-log"), AuditRow, {})

@@ -12,12 +12,15 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 from prop.admin import AdminCalls
+from prop.calls import of_account, understood
+from prop.errors import Unreachable
 from prop.models import (
     Account,
     ActionIn,
     CreateAccountIn,
     DecisionAction,
     DecisionActions,
+    Liveness,
     Marking,
     MarkingPass,
     PolicyIn,
@@ -25,25 +28,30 @@ from prop.models import (
     Version,
 )
 from prop.reads import ReadCalls
-from prop.transport import DEADLINE_SECONDS, PREFIX, Transport
+from prop.transport import DEADLINE_SECONDS, PREFIX, Transport, segments
 
 Ended = TypeVar("Ended")
 Amount = Decimal | str | int
 Mode = Literal["audition", "race", "live_paper"]
+PASS_SECONDS_MAX = 65.0
+"""How long one attempt may wait for a marking pass: a little more than the engine gives it."""
 
 
 class AsyncProp(ReadCalls, AdminCalls):
     """A client of one gateway with one token.
 
-    `deadline_s` bounds each call with all its attempts. Money goes in as `Decimal`, text or `int`, and comes out as
-    `Decimal`. Raises `prop.PropError` and nothing else, except for arguments it does not take.
+    `deadline_s` bounds each call with all its attempts, `attempts_max` how many there are. Money goes in as `Decimal`,
+    text or `int`, and comes out as `Decimal`. Raises `prop.PropError` and nothing else, except for arguments it does
+    not take.
 
     >>> async with AsyncProp(url, token) as prop:
     ...     account = await prop.create_account("user-7", "clone-9")
     """
 
-    def __init__(self, url: str, token: str, *, deadline_s: float = DEADLINE_SECONDS) -> None:
-        super().__init__(Transport(url, token, deadline_s=deadline_s))
+    def __init__(
+        self, url: str, token: str, *, deadline_s: float = DEADLINE_SECONDS, attempts_max: int | None = None
+    ) -> None:
+        super().__init__(Transport(url, token, deadline_s=deadline_s, attempts_max=attempts_max))
 
     async def __aenter__(self) -> Self:
         return self
@@ -54,7 +62,7 @@ class AsyncProp(ReadCalls, AdminCalls):
         await self.close()
 
     async def close(self) -> None:
-        """Close the connections. Streams end."""
+        """Close the connections, for good. Streams end."""
         await self._transport.close()
 
     # ------------------------------------------------------------ accounts
@@ -98,8 +106,7 @@ class AsyncProp(ReadCalls, AdminCalls):
                 **{name: value for name, value in given.items() if value is not None},
             }
         )
-        said = await self._transport.call("POST", f"{PREFIX}/accounts", body=asked.wire())
-        return Account.model_validate(said)
+        return await self._post(f"{PREFIX}/accounts", Account, asked.wire())
 
     async def start(self, account_id: str, *, dry_run: bool = False) -> Account:
         """Let a pending account trade. An active one is returned unchanged.
@@ -107,7 +114,7 @@ class AsyncProp(ReadCalls, AdminCalls):
         >>> (await prop.start(account.id)).status
         'active'
         """
-        return await self._applied(f"{PREFIX}/accounts/{account_id}/start", {}, dry_run)
+        return await self._post(of_account(account_id, "start"), Account, {}, dry_run=dry_run)
 
     async def complete(
         self, account_id: str, *, settle: Literal["close", "none"] = "close", dry_run: bool = False
@@ -117,7 +124,7 @@ class AsyncProp(ReadCalls, AdminCalls):
         >>> (await prop.complete(account.id, dry_run=True)).end_reason
         'completed'
         """
-        path = f"{PREFIX}/accounts/{account_id}/complete"
+        path = of_account(account_id, "complete")
         return await self._ended(account_id, "completed", path, {"settle": settle}, dry_run)
 
     async def liquidate(self, account_id: str, reason: str, *, dry_run: bool = False) -> Account:
@@ -126,7 +133,7 @@ class AsyncProp(ReadCalls, AdminCalls):
         >>> (await prop.liquidate(account.id, "rules broken", dry_run=True)).status
         'liquidated'
         """
-        path = f"{PREFIX}/accounts/{account_id}/liquidate"
+        path = of_account(account_id, "liquidate")
         return await self._ended(account_id, "liquidated", path, {"reason": reason}, dry_run)
 
     # ------------------------------------------------------------ decision actions
@@ -152,9 +159,8 @@ class AsyncProp(ReadCalls, AdminCalls):
             "decisionRunId": run_id or f"made:{uuid.uuid4()}",
             "actions": [_named(action, place) for place, action in enumerate(actions, 1)],
         }
-        path = f"{PREFIX}/accounts/{account_id}/decision-actions"
-        said = await self._transport.call("POST", path, query={"dryRun": dry_run}, body=body)
-        return DecisionActions.model_validate(said)
+        path = of_account(account_id, "decision-actions")
+        return await self._post(path, DecisionActions, body, dry_run=dry_run)
 
     async def decision_action(self, prop_action_id: str) -> DecisionAction:
         """One action as it was asked, and what became of it.
@@ -162,8 +168,7 @@ class AsyncProp(ReadCalls, AdminCalls):
         >>> (await prop.decision_action(taken.results[0].prop_action_id)).decision_run_id
         'run-1'
         """
-        said = await self._transport.call("GET", f"{PREFIX}/decision-actions/{prop_action_id}")
-        return DecisionAction.model_validate(said)
+        return await self._get(PREFIX + segments("decision-actions", prop_action_id), DecisionAction)
 
     # ------------------------------------------------------------ marking
 
@@ -173,17 +178,19 @@ class AsyncProp(ReadCalls, AdminCalls):
         >>> (await prop.mark(account.id)).outcome
         'marked'
         """
-        return Marking.model_validate(
-            await self._transport.call("POST", f"{PREFIX}/accounts/{account_id}/mark-to-market")
-        )
+        return await self._post(of_account(account_id, "mark-to-market"), Marking)
 
     async def mark_all(self) -> MarkingPass:
-        """One marking pass over every active and paused account.
+        """One marking pass over every active and paused account. A long pass is waited for, not asked for twice: give
+        the client the `deadline_s` it takes.
 
         >>> (await prop.mark_all()).failed
         0
         """
-        return MarkingPass.model_validate(await self._transport.call("POST", f"{PREFIX}/mark-to-market-all"))
+        return understood(
+            MarkingPass,
+            await self._transport.call("POST", f"{PREFIX}/mark-to-market-all", attempt_s_max=PASS_SECONDS_MAX),
+        )
 
     # ------------------------------------------------------------ the service
 
@@ -193,7 +200,7 @@ class AsyncProp(ReadCalls, AdminCalls):
         >>> await prop.live()
         True
         """
-        return bool((await self._transport.call("GET", "/livez"))["live"])
+        return (await self._get("/livez", Liveness)).live
 
     async def readiness(self) -> Readiness:
         """Whether everything is well, component by component.
@@ -202,7 +209,7 @@ class AsyncProp(ReadCalls, AdminCalls):
         True
         """
         said = await self._transport.call("GET", "/readyz", query={"verbose": ""}, also=frozenset({503}))
-        return Readiness.model_validate(said)
+        return understood(Readiness, said)
 
     async def version(self) -> Version:
         """Which build answers.
@@ -210,7 +217,7 @@ class AsyncProp(ReadCalls, AdminCalls):
         >>> (await prop.version()).name
         'prop-engine'
         """
-        return Version.model_validate(await self._transport.call("GET", "/version"))
+        return await self._get("/version", Version)
 
     async def openapi(self) -> dict[str, Any]:
         """The API's own description.
@@ -218,7 +225,10 @@ class AsyncProp(ReadCalls, AdminCalls):
         >>> (await prop.openapi())["openapi"]
         '3.1.0'
         """
-        return dict(await self._transport.call("GET", "/openapi.json"))
+        said = await self._transport.call("GET", "/openapi.json")
+        if not isinstance(said, dict):
+            raise Unreachable("the answer is no description of an API")
+        return said
 
 
 def open_(

@@ -8,10 +8,13 @@ import asyncio
 import functools
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import CancelledError
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
 
 from prop.asynchronous import AsyncProp
+from prop.errors import Unreachable
 from prop.transport import DEADLINE_SECONDS
 
 Asked = ParamSpec("Asked")
@@ -47,7 +50,8 @@ def _iterating(
                     return
                 yield row
         finally:
-            self._wait(_closed(rows))
+            with suppress(Unreachable):  # a client that was closed has closed this, too
+                self._wait(_closed(rows))
 
     return call
 
@@ -69,8 +73,12 @@ class Prop:
     ...     account = prop.create_account("user-7", "clone-9")
     """
 
-    def __init__(self, url: str, token: str, *, deadline_s: float = DEADLINE_SECONDS) -> None:
-        self._client = AsyncProp(url, token, deadline_s=deadline_s)
+    def __init__(
+        self, url: str, token: str, *, deadline_s: float = DEADLINE_SECONDS, attempts_max: int | None = None
+    ) -> None:
+        self._client = AsyncProp(url, token, deadline_s=deadline_s, attempts_max=attempts_max)
+        self._opening = threading.Lock()
+        self._is_closed = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="prop-client", daemon=True)
         self._thread.start()
@@ -84,18 +92,35 @@ class Prop:
         self.close()
 
     def close(self) -> None:
-        """Close the connections and end the thread. Closing twice is closing once."""
-        if self._loop.is_closed():
-            return
-        self._wait(self._client.close())
+        """Close the connections and end the thread. Closing twice is closing once; what other threads wait for raises
+        `Unreachable`."""
+        with self._opening:
+            if self._is_closed:
+                return
+            self._is_closed = True  # from here on nothing new begins, so what is cancelled next is all there is
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
+    async def _end(self) -> None:
+        await self._client.close()
+        waited_for = asyncio.all_tasks() - {asyncio.current_task()}
+        for each in waited_for:
+            each.cancel()
+        await asyncio.gather(*waited_for, return_exceptions=True)
+        await self._loop.shutdown_asyncgens()
+
     def _wait(self, call: Coroutine[Any, Any, Said]) -> Said:
-        future = asyncio.run_coroutine_threadsafe(call, self._loop)
+        with self._opening:
+            if self._is_closed:
+                call.close()  # nobody will await it
+                raise Unreachable("this client is closed")
+            future = asyncio.run_coroutine_threadsafe(call, self._loop)
         try:
             return future.result()
+        except CancelledError:
+            raise Unreachable("this client is closed") from None
         except BaseException:
             future.cancel()  # the caller was interrupted: so is the call
             raise

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime
 from typing import Literal
 
-from prop.calls import Calls
+from prop.calls import Calls, of_account
 from prop.models import (
     Account,
     AgedPosition,
@@ -23,7 +23,7 @@ from prop.models import (
     Standings,
 )
 from prop.stream import StreamedEvent, follow
-from prop.transport import PREFIX
+from prop.transport import PREFIX, segments
 
 Status = Literal["pending", "active", "paused", "locked", "completed", "liquidated"]
 
@@ -37,7 +37,7 @@ class ReadCalls(Calls):
         >>> (await prop.account(account.id)).owner_id
         'user-7'
         """
-        return await self._get(f"{PREFIX}/accounts/{account_id}", Account, minSeq=min_seq, waitMs=wait_ms)
+        return await self._get(of_account(account_id), Account, minSeq=min_seq, waitMs=wait_ms)
 
     def accounts(
         self,
@@ -62,7 +62,7 @@ class ReadCalls(Calls):
         >>> [each.clone_id async for each in prop.clone_accounts("clone-9")]
         ['clone-9']
         """
-        return self._rows(f"{PREFIX}/clones/{clone_id}/accounts", Account, {})
+        return self._rows(PREFIX + segments("clones", clone_id, "accounts"), Account, {})
 
     async def snapshot(self, account_id: str, *, min_seq: int = 0, wait_ms: int = 0) -> Snapshot:
         """The account, its balance and its open positions, each with the age of its mark.
@@ -70,7 +70,7 @@ class ReadCalls(Calls):
         >>> (await prop.snapshot(account.id, min_seq=taken.account_seq)).positions[0].quantity
         Decimal('0.50000000')
         """
-        return await self._get(f"{PREFIX}/accounts/{account_id}/snapshot", Snapshot, minSeq=min_seq, waitMs=wait_ms)
+        return await self._get(of_account(account_id, "snapshot"), Snapshot, minSeq=min_seq, waitMs=wait_ms)
 
     async def decision_context(self, account_id: str, *, min_seq: int = 0, wait_ms: int = 0) -> DecisionContext:
         """What an agent needs before it decides.
@@ -78,7 +78,7 @@ class ReadCalls(Calls):
         >>> (await prop.decision_context(account.id)).symbols[0].symbol
         'BTC-USD'
         """
-        path = f"{PREFIX}/accounts/{account_id}/decision-context"
+        path = of_account(account_id, "decision-context")
         return await self._get(path, DecisionContext, minSeq=min_seq, waitMs=wait_ms)
 
     def orders(self, account_id: str, *, min_seq: int = 0, wait_ms: int = 0) -> AsyncIterator[Order]:
@@ -88,7 +88,7 @@ class ReadCalls(Calls):
         ['open']
         """
         query = {"minSeq": min_seq, "waitMs": wait_ms}
-        return self._rows(f"{PREFIX}/accounts/{account_id}/orders", Order, query)
+        return self._rows(of_account(account_id, "orders"), Order, query)
 
     def fills(self, account_id: str, *, min_seq: int = 0, wait_ms: int = 0) -> AsyncIterator[Fill]:
         """Fills, oldest first.
@@ -97,7 +97,7 @@ class ReadCalls(Calls):
         [Decimal('25.00000000')]
         """
         query = {"minSeq": min_seq, "waitMs": wait_ms}
-        return self._rows(f"{PREFIX}/accounts/{account_id}/fills", Fill, query)
+        return self._rows(of_account(account_id, "fills"), Fill, query)
 
     def positions(
         self,
@@ -113,7 +113,7 @@ class ReadCalls(Calls):
         ['long']
         """
         query = {"status": status, "minSeq": min_seq, "waitMs": wait_ms}
-        return self._rows(f"{PREFIX}/accounts/{account_id}/positions", AgedPosition, query)
+        return self._rows(of_account(account_id, "positions"), AgedPosition, query)
 
     async def equity(
         self,
@@ -131,7 +131,7 @@ class ReadCalls(Calls):
         Decimal('100000.00000000')
         """
         moments = {name: None if at is None else _moment(at) for name, at in (("from", since), ("to", until))}
-        path = f"{PREFIX}/accounts/{account_id}/equity"
+        path = of_account(account_id, "equity")
         return await self._get(path, EquityCurve, points=points, minSeq=min_seq, waitMs=wait_ms, **moments)
 
     async def result(self, account_id: str, *, min_seq: int = 0, wait_ms: int = 0) -> Result:
@@ -142,7 +142,7 @@ class ReadCalls(Calls):
         >>> (await prop.result(ended.id)).statistics.trades
         0
         """
-        return await self._get(f"{PREFIX}/accounts/{account_id}/result", Result, minSeq=min_seq, waitMs=wait_ms)
+        return await self._get(of_account(account_id, "result"), Result, minSeq=min_seq, waitMs=wait_ms)
 
     async def standings(self, race_id: str, *, limit: int = 100) -> Standings:
         """Accounts of a race by equity, all valued in one marking pass.
@@ -150,7 +150,7 @@ class ReadCalls(Calls):
         >>> (await prop.standings("race-1")).data
         []
         """
-        return await self._get(f"{PREFIX}/races/{race_id}/standings", Standings, limit=limit)
+        return await self._get(PREFIX + segments("races", race_id, "standings"), Standings, limit=limit)
 
     def ledger(
         self,
@@ -167,7 +167,7 @@ class ReadCalls(Calls):
         ['fill_booked']
         """
         query = {"afterSeq": after_seq, "type": type, "minSeq": min_seq, "waitMs": wait_ms}
-        return self._rows(f"{PREFIX}/accounts/{account_id}/ledger", LedgerEvent, query)
+        return self._rows(of_account(account_id, "ledger"), LedgerEvent, query)
 
     def follow_ledger(self, account_id: str, *, after_seq: int = 0) -> AsyncIterator[StreamedEvent]:
         """Ledger events of an account after `after_seq`: those that are there, then each as it is committed, for ever.
@@ -178,7 +178,7 @@ class ReadCalls(Calls):
         1 account_created
         """
         after = str(after_seq) if after_seq else None
-        return follow(self._transport, f"{PREFIX}/accounts/{account_id}/ledger", query={}, after=after)
+        return follow(self._transport, of_account(account_id, "ledger"), query={}, after=after)
 
     def events(
         self, *, after: str | None = None, start: Literal["beginning", "now"] = "beginning"

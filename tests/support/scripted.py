@@ -9,7 +9,7 @@ from aiohttp.test_utils import TestServer
 
 from prop import AsyncProp
 
-Answer = tuple[int, dict[str, Any]] | None
+Answer = tuple[int, Any] | None
 """Status and body; None drops the connection."""
 
 ByPath = Callable[[str, int], Answer]
@@ -40,12 +40,12 @@ class Scripted:
         return web.json_response(answer[1], status=answer[0], headers=self._headers)
 
     @asynccontextmanager
-    async def client(self, deadline_s: float = 5.0) -> AsyncIterator[AsyncProp]:
+    async def client(self, deadline_s: float = 5.0, attempts_max: int | None = None) -> AsyncIterator[AsyncProp]:
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self.answer)
         async with (
             TestServer(app) as server,
-            AsyncProp(str(server.make_url("")), "token", deadline_s=deadline_s) as client,
+            AsyncProp(str(server.make_url("")), "token", deadline_s=deadline_s, attempts_max=attempts_max) as client,
         ):
             yield client
 

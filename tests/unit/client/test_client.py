@@ -3,19 +3,25 @@
 import ast
 import asyncio
 import inspect
+import json
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from pydantic import ValidationError
 
 import prop.models
 from gateway.client_models import module
 from gateway.problems import KINDS
-from prop import ActionIn, AsyncProp, Prop, Refused, Unreachable, errors, transport
+from prop import ActionIn, AsyncProp, Prop, Refused, Unreachable, errors, stream, transport
 from tests.support.replies import described
 from tests.support.scripted import Scripted, problem
 
@@ -159,14 +165,157 @@ async def test_an_account_that_had_ended_before_is_not_ended_again():
 
 async def test_what_is_not_this_api_is_said_so():
     gateway = Scripted((502, {"html": "<h1>Bad Gateway</h1>"}))
-    async with gateway.client(deadline_s=0.05) as client:
+    async with gateway.client(attempts_max=1) as client:
         with pytest.raises(Unreachable, match="does not speak this API: 502"):
             await client.live()
 
 
+@pytest.mark.parametrize("said", [{"of": "another program"}, [], 5, {"data": [], "hasMore": True}])
+async def test_an_answer_of_another_shape_is_no_answer(said: Any):
+    gateway = Scripted((200, said))
+    async with gateway.client() as client:
+        with pytest.raises(Unreachable, match="the answer is no Account of this API"):
+            await client.account("a")
+        with pytest.raises(Unreachable, match="the answer is no"):
+            [fill async for fill in client.fills("a")]
+    assert len(gateway.asked) == 2  # what was answered is not asked again
+
+
+async def test_a_redirect_is_not_followed():
+    gateway = Scripted((307, {}), headers={"Location": "/elsewhere"})
+    async with gateway.client(attempts_max=1) as client:
+        with pytest.raises(Unreachable, match="does not speak this API: 307"):
+            await client.start("a")
+    assert {path for _, path, _ in gateway.asked} == {"/api/v1/prop/accounts/a/start"}
+
+
+@pytest.mark.parametrize("name", ["..", ".", "a/b", "a?b=c", "a b", "a%2Fb"])
+async def test_a_name_in_a_path_stays_one_segment_of_it(name: str):
+    gateway = Scripted((200, {"data": [], "hasMore": False, "nextCursor": None}))
+    async with gateway.client() as client:
+        assert [each async for each in client.clone_accounts(name)] == []
+    ((_, path, _),) = gateway.asked
+    before, quoted, after = path.partition("/api/v1/prop/clones/" + quote(name, safe=""))
+    assert (before, quoted != "", after) == ("", True, "/accounts?limit=500")
+
+
+async def test_a_client_that_is_told_to_asks_once():
+    gateway = Scripted(problem(503, "overloaded"))
+    async with gateway.client(attempts_max=1) as client:
+        with pytest.raises(errors.Overloaded):
+            await client.live()
+    assert len(gateway.asked) == 1
+
+
+@pytest.mark.parametrize("url", ["", "localhost:8080", "http://", "ftp://x", "http://[::1", "http://x/?a=b"])
+def test_what_is_no_address_is_said_at_once(url: str):
+    with pytest.raises(ValueError, match="no address of a gateway"):
+        AsyncProp(url, "token")
+    with pytest.raises(ValueError, match="printable ASCII"):
+        AsyncProp("http://x", "tok\n")
+
+
+async def test_a_closed_client_asks_nothing_more():
+    gateway = Scripted((200, {"live": True}))
+    async with gateway.client() as client:
+        assert await client.live()
+        await client.close()
+        for ask in (client.live(), anext(client.events())):
+            with pytest.raises(Unreachable, match="this client is closed"):
+                await ask
+    assert len(gateway.asked) == 1
+
+
+@pytest.mark.filterwarnings("error")
 def test_a_closed_client_is_closed():
     client = Prop("http://127.0.0.1:1", "token", deadline_s=0.05)
     with pytest.raises(Unreachable):
         client.live()
     client.close()
     client.close()
+    for ask in (client.live, lambda: next(client.events())):
+        with pytest.raises(Unreachable, match="this client is closed"):
+            ask()
+
+
+async def test_closing_ends_what_other_threads_wait_for():
+    async with Streaming([]).url() as url:
+        for _ in range(20):
+            client = Prop(url, "token")
+            waiting = asyncio.create_task(asyncio.to_thread(next, client.events()))
+            while not asyncio.all_tasks(client._loop):
+                await asyncio.sleep(0.001)
+            await asyncio.to_thread(client.close)
+            with pytest.raises(Unreachable, match="this client is closed"):
+                await asyncio.wait_for(waiting, 5)
+
+
+# ---------------------------------------------------------------- streams
+
+
+EVENT = described("LedgerRow")
+
+
+class Streaming:
+    """A gateway whose streams play a script each, the last one for ever: seqs to tell of, and seconds to be quiet for;
+    then the connection is cut. It remembers the places it was asked for."""
+
+    def __init__(self, *scripts: list[int | float]) -> None:
+        self.asked: list[str | None] = []
+        self._scripts = list(scripts)
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        self.asked.append(request.headers.get("Last-Event-ID"))
+        script = self._scripts.pop(0) if len(self._scripts) > 1 else self._scripts[0]
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(b"retry: 1000\n: stream\n\n")
+        for step in script:
+            if isinstance(step, float):
+                await asyncio.sleep(step)
+            else:
+                data = json.dumps({**EVENT, "seq": step})
+                await response.write(f"id: {step}\nevent: x\ndata: {data}\n\n".encode())
+        if not script:
+            await asyncio.Event().wait()
+        assert request.transport is not None
+        request.transport.abort()
+        return response
+
+    @asynccontextmanager
+    async def url(self) -> AsyncIterator[str]:
+        app = web.Application()
+        app.router.add_get("/{path:.*}", self.answer)
+        async with TestServer(app) as server:
+            yield str(server.make_url(""))
+
+
+async def test_a_stream_that_was_quiet_for_longer_than_the_deadline_is_taken_up_again():
+    gateway = Streaming([1, 0.6], [2, 0.6], [3])
+    async with gateway.url() as url, AsyncProp(url, "token", deadline_s=0.3) as client:
+        events = client.events()
+        assert [(await anext(events)).seq for _ in range(3)] == [1, 2, 3]
+    assert gateway.asked == [None, "1", "2"]
+
+
+async def test_a_stream_that_brings_nothing_is_taken_up_again_for_ever(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(stream, "LASTED_SECONDS", 0.1)
+    gateway = Streaming(*([0.2] for _ in range(5)), [7])
+    async with gateway.url() as url, AsyncProp(url, "token", deadline_s=0.3) as client:
+        assert (await anext(client.events(after="6"))).seq == 7
+    assert gateway.asked == ["6"] * 6
+
+
+async def test_a_stream_that_ends_at_once_again_and_again_is_given_up():
+    gateway = Streaming([0.0])
+    async with gateway.url() as url, AsyncProp(url, "token", deadline_s=0.3) as client:
+        with pytest.raises(Unreachable, match="does not stream"):
+            await anext(client.events())
+    assert len(gateway.asked) > 2
+
+
+async def test_what_is_no_stream_is_said_so():
+    gateway = Scripted((200, {"data": []}))
+    async with gateway.client(attempts_max=1) as client:
+        with pytest.raises(Unreachable, match="does not speak this API"):
+            await anext(client.events())
