@@ -15,10 +15,10 @@ from gateway.routes import ROUTES
 HEADER: Final = '''\
 """Models: what the API takes and answers. Written by `make client` from the API's description: not to be edited."""
 
-from datetime import date, datetime
+from datetime import date
 from typing import Any, Literal
 
-from prop.values import Money, Reply, Request
+from prop.values import Moment, Money, Reply, Request
 
 '''
 LINE_CHARACTERS_MAX: Final = 120
@@ -106,7 +106,7 @@ def _type(schema: Schema, schemas: Mapping[str, Schema], asked: bool) -> str:
         return f"Literal[{', '.join(repr(word) for word in schema['enum'])}]" + ("" if asked else " | str")
     match schema.get("type"):
         case "string":
-            return {"decimal": "Money", "date-time": "datetime", "date": "date"}.get(schema.get("format", ""), "str")
+            return {"decimal": "Money", "date-time": "Moment", "date": "date"}.get(schema.get("format", ""), "str")
         case "array":
             return f"list[{_type(schema['items'], schemas, asked)}]"
         case "object" if isinstance(schema.get("additionalProperties"), dict):

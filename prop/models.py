@@ -1,9 +1,9 @@
 """Models: what the API takes and answers. Written by `make client` from the API's description: not to be edited."""
 
-from datetime import date, datetime
+from datetime import date
 from typing import Any, Literal
 
-from prop.values import Money, Reply, Request
+from prop.values import Moment, Money, Reply, Request
 
 
 class QuoteMaxAge(Reply):
@@ -80,9 +80,9 @@ class Account(Reply):
     currency: str
     starting_balance: Money
     policy: Policy
-    created_at: datetime
-    started_at: datetime | None
-    ended_at: datetime | None
+    created_at: Moment
+    started_at: Moment | None
+    ended_at: Moment | None
     end_reason: str | None
     account_seq: int
 
@@ -159,7 +159,7 @@ class Order(Reply):
     quantity: Money
     leverage: Money
     status: Literal["filled", "voided"] | str
-    created_at: datetime
+    created_at: Moment
     account_seq: int
 
 
@@ -171,7 +171,7 @@ class Quote(Reply):
     ask: Money
     mid: Money
     source: str
-    observed_at: datetime
+    observed_at: Moment
 
 
 class Fill(Reply):
@@ -188,7 +188,7 @@ class Fill(Reply):
     realized_pnl: Money
     quote: Quote
     status: Literal["booked", "voided"] | str
-    filled_at: datetime
+    filled_at: Moment
     account_seq: int
 
 
@@ -202,12 +202,12 @@ class Position(Reply):
     leverage: Money
     margin_used: Money
     mark_price: Money
-    marked_at: datetime
+    marked_at: Moment
     unrealized_pnl: Money
     realized_pnl: Money
     fees: Money
-    opened_at: datetime
-    closed_at: datetime | None
+    opened_at: Moment
+    closed_at: Moment | None
 
 
 class ActionResult(Reply):
@@ -251,12 +251,12 @@ class AgedPosition(Reply):
     leverage: Money
     margin_used: Money
     mark_price: Money
-    marked_at: datetime
+    marked_at: Moment
     unrealized_pnl: Money
     realized_pnl: Money
     fees: Money
-    opened_at: datetime
-    closed_at: datetime | None
+    opened_at: Moment
+    closed_at: Moment | None
     mark_age_ms: int | None
 
 
@@ -352,7 +352,7 @@ class DecisionAction(Reply):
     account_id: str
     decision_run_id: str
     account_seq: int
-    decided_at: datetime
+    decided_at: Moment
     action: Action
     result: ActionResult
 
@@ -374,7 +374,7 @@ class AuditRow(Reply):
     """One deed of an administrator; `before` and `after` are snapshots of the account."""
 
     id: int
-    occurred_at: datetime
+    occurred_at: Moment
     token_name: str
     action: str
     account_id: str
@@ -544,8 +544,8 @@ class LedgerEvent(Reply):
     seq: int
     type: str
     version: int
-    occurred_at: datetime
-    recorded_at: datetime
+    occurred_at: Moment
+    recorded_at: Moment
     epoch: int
     request_id: str
     payload: dict[str, Any]
@@ -594,7 +594,7 @@ class Price(Reply):
     ask: Money | None
     mid: Money | None
     source: str
-    observed_at: datetime
+    observed_at: Moment
     age_ms: int
     fresh: bool
 
@@ -667,8 +667,8 @@ class Result(Reply):
     account_seq: int
     status: Literal["active", "completed", "liquidated", "locked", "paused", "pending"] | str
     end_reason: str
-    started_at: datetime
-    ended_at: datetime
+    started_at: Moment
+    ended_at: Moment
     currency: str
     starting_balance: Money
     balance: Balance
@@ -694,7 +694,7 @@ class Standings(Reply):
 
     race_id: str
     pass_id: str | None
-    marked_at: datetime | None
+    marked_at: Moment | None
     accounts: int
     has_more: bool
     data: list[Standing]

@@ -4,7 +4,7 @@ Reads of one account take `min_seq` and `wait_ms`: read your writes. Lists are i
 """
 
 from collections.abc import AsyncIterator, Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal
 
 from prop.calls import Calls, of_account
@@ -24,6 +24,7 @@ from prop.models import (
 )
 from prop.stream import StreamedEvent, follow
 from prop.transport import PREFIX, segments
+from prop.values import in_utc
 
 Status = Literal["pending", "active", "paused", "locked", "completed", "liquidated"]
 
@@ -130,7 +131,7 @@ class ReadCalls(Calls):
         >>> (await prop.equity(account.id)).points[0].equity
         Decimal('100000.00000000')
         """
-        moments = {name: None if at is None else _moment(at) for name, at in (("from", since), ("to", until))}
+        moments = {name: None if at is None else in_utc(at) for name, at in (("from", since), ("to", until))}
         path = of_account(account_id, "equity")
         return await self._get(path, EquityCurve, points=points, minSeq=min_seq, waitMs=wait_ms, **moments)
 
@@ -200,7 +201,3 @@ class ReadCalls(Calls):
         """
         wanted = None if symbols is None else ",".join(symbols)
         return (await self._get(f"{PREFIX}/prices", Prices, symbols=wanted)).data
-
-
-def _moment(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"

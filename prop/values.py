@@ -1,5 +1,6 @@
-"""Values: money as `Decimal`, never a float; names camelCase on the wire and snake_case here."""
+"""Values: money as `Decimal`, never a float; times in UTC; names camelCase on the wire and snake_case here."""
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -17,10 +18,23 @@ Money = Annotated[Decimal, BeforeValidator(_no_float), PlainSerializer(lambda va
 """Money, a price, a quantity or a ratio, exact."""
 
 
+def in_utc(at: datetime) -> str:
+    """`2026-01-31T23:59:59.000001Z`."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+
+
+Moment = Annotated[datetime, PlainSerializer(in_utc, str, when_used="json")]
+"""A point in time, in UTC."""
+
+
 class Reply(BaseModel):
     """What the API answers. Fields that are newer than this client are left out, not refused."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
+
+    def wire(self) -> dict[str, Any]:
+        """As the API has it: camelCase, money as text, times in UTC with six digits."""
+        return self.model_dump(mode="json", by_alias=True)
 
 
 class Request(BaseModel):

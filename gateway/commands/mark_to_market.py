@@ -3,18 +3,18 @@
 import asyncio
 import signal
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gateway.commands import options
+from gateway.commands.calling import calling
 from gateway.commands.place import gateway_of, settings_of, token_of
-from gateway.commands.terminal import CommandError, print_json
+from gateway.commands.terminal import print_json
 
 if TYPE_CHECKING:
-    from gateway.commands.api import Api
-
-PATH = "/mark-to-market-all"
+    from prop import AsyncProp
+    from prop.models import MarkingPass
 
 app = typer.Typer(
     name="mark-to-market", help="Value accounts at current quotes.", no_args_is_help=True, rich_markup_mode=None
@@ -60,25 +60,18 @@ def worker(
 
 
 async def _once(url: str, token: str, json: bool) -> None:
-    from gateway.commands.api import Api, ApiError
-
-    async with Api(url, token) as api:
-        try:
-            _print(await api.post(PATH), json)
-        except ApiError as error:
-            raise CommandError(str(error)) from None
+    async with calling(url, token) as prop:
+        _print(await prop.mark_all(), json)
 
 
 async def _worker(url: str, token: str, every: float, json: bool) -> None:
-    from gateway.commands.api import Api
-
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     due = loop.time()
-    async with Api(url, token) as api:
+    async with calling(url, token) as prop:
         while not stop.is_set():
-            await _pass(api, json)
+            await _pass(prop, json)
             due = next_due(due, every, loop.time())
             try:
                 async with asyncio.timeout_at(due):
@@ -93,20 +86,21 @@ def next_due(due: float, every: float, now: float) -> float:
     return due + (missed + 1) * every
 
 
-async def _pass(api: "Api", json: bool) -> None:
-    from gateway.commands.api import ApiError
+async def _pass(prop: "AsyncProp", json: bool) -> None:
+    from prop.errors import NotAllowed, NotFound, PropError
 
     try:
-        _print(await api.post(PATH), json)
-    except ApiError as error:
-        if error.status in (401, 403, 404):  # it would be so for ever
-            raise CommandError(str(error)) from None
+        _print(await prop.mark_all(), json)
+    except (NotAllowed, NotFound):
+        raise  # it would be so for ever
+    except PropError as error:
         typer.echo(f"pass failed: {error}", err=True)
 
 
-def _print(done: dict[str, Any], json: bool) -> None:
+def _print(done: "MarkingPass", json: bool) -> None:
     if json:
-        print_json(done)
+        print_json(done.wire())
         return
-    counts = "  ".join(f"{name} {done[name]}" for name in ("accounts", "marked", "flat", "failed", "liquidated"))
-    print(f"{datetime.now(UTC):%H:%M:%S}  {counts}  in {done['durationMs']} ms", flush=True)
+    counts = f"accounts {done.accounts}  marked {done.marked}  flat {done.flat}"
+    ends = f"failed {done.failed}  liquidated {done.liquidated}"
+    print(f"{datetime.now(UTC):%H:%M:%S}  {counts}  {ends}  in {done.duration_ms} ms", flush=True)

@@ -11,11 +11,13 @@ from uuid import UUID
 import typer
 
 from gateway.commands import options
+from gateway.commands.calling import calling
 from gateway.commands.place import database_of, gateway_of, running_on, settings_of, token_of
 from gateway.commands.terminal import FOUND, CommandError, print_json, print_table
 
 if TYPE_CHECKING:
     from persistence.reconcile import Progress, Report
+    from prop import AsyncProp
 
 ROWS_SHOWN_MAX = 100
 PROGRESS_SECONDS = 0.1
@@ -84,44 +86,48 @@ async def _verified(
     database: str, account_ids: list[str] | None, gateway: tuple[str, str] | str
 ) -> "tuple[Report, str | None]":
     """The report, and why live state was not checked, where it was not."""
-    from gateway.commands.api import Api, ApiError
     from persistence import reconcile
     from persistence.store import StoreUnavailable
 
     progress = _ProgressLine()
     try:
-        if isinstance(gateway, str):
+        unchecked = gateway if isinstance(gateway, str) else await _unheard(*gateway)
+        if unchecked is not None or isinstance(gateway, str):
             report = await reconcile.verify(database, account_ids=account_ids, on_progress=progress)
-            return report, gateway
-        async with Api(*gateway) as api:
-            try:
-                await api.get("/accounts", {"limit": 1})
-            except ApiError as error:
-                if error.status in (401, 403):
-                    raise CommandError(f"live state cannot be read: {error}. Give another --token.") from None
-                report = await reconcile.verify(database, account_ids=account_ids, on_progress=progress)
-                return report, str(error)
-            report = await reconcile.verify(database, account_ids=account_ids, live=_live(api), on_progress=progress)
+            return report, unchecked
+        async with calling(*gateway, attempts_max=None) as prop:
+            report = await reconcile.verify(database, account_ids=account_ids, live=_live(prop), on_progress=progress)
             return report, None
     except StoreUnavailable as error:
         raise CommandError(str(error)) from None
-    except ApiError as error:
-        raise CommandError(f"the gateway stopped answering halfway: {error}") from None
     finally:
         progress.clear()
 
 
-def _live(api: Any) -> Callable[[str], Any]:
-    from gateway.commands.api import ApiError
+async def _unheard(url: str, token: str) -> str | None:
+    """Why the gateway does not tell of accounts, where it does not."""
+    from prop.errors import NotAllowed, PropError
+
+    async with calling(url, token) as prop:
+        try:
+            async for _ in prop.accounts():
+                break
+        except NotAllowed as refused:
+            raise CommandError(f"live state cannot be read: {refused}. Give another --token.") from None
+        except PropError as error:
+            return str(error)
+    return None
+
+
+def _live(prop: "AsyncProp") -> Callable[[str], Any]:
+    from prop.errors import Conflict, NotFound
 
     async def live(account_id: str) -> tuple[int, Mapping[str, Any]] | None:
         try:
-            snapshot = await api.get(f"/accounts/{account_id}/snapshot", patient=True)
-        except ApiError as error:
-            if error.status in (404, 409):
-                return None
-            raise
-        return snapshot["accountSeq"], snapshot
+            snapshot = await prop.snapshot(account_id)
+        except (NotFound, Conflict):
+            return None
+        return snapshot.account_seq, snapshot.wire()
 
     return live
 

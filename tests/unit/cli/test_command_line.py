@@ -110,7 +110,7 @@ def test_bad_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixt
         (["mark-to-market", "worker"], "start one with `prop serve`"),
         (["accounts", "--url", "http://127.0.0.1:1"], "give --token or PROP_TOKEN"),
         (["accounts", "--url", "http://127.0.0.1:1", "--token", "t"], "does not answer"),
-        (["accounts", "--url", "nonsense", "--token", "t"], "does not answer"),
+        (["accounts", "--url", "nonsense", "--token", "t"], "no address of a gateway"),
         (["verify"], "name one with --database-url"),
         (["verify", "--account", "7"], "is no account id"),
         (["verify", "--database-url", "postgresql://x@127.0.0.1:1/x"], "Postgres does not answer"),

@@ -83,6 +83,12 @@ def test_money_is_never_a_float():
         ActionIn(decision_action_id="a", action="open", quantity=0.1)
 
 
+def test_a_reply_is_written_as_the_api_writes_it():
+    snapshot = described("AgedSnapshot")
+    snapshot["account"]["createdAt"] = "2026-01-31T23:59:59.000000Z"
+    assert prop.models.Snapshot.model_validate(snapshot).wire() == snapshot
+
+
 # ---------------------------------------------------------------- what is sent again
 
 
