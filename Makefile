@@ -6,10 +6,10 @@ STAMP := .venv/installed
 PYTEST := $(BIN)/pytest
 FAST := tests/unit tests/property tests/architecture
 PARALLEL := $(FAST) tests/contract tests/simulation tests/integration tests/e2e/gateway tests/e2e/client
-SERIAL := tests/e2e/recovery tests/e2e/cli
+SERIAL := tests/e2e/recovery tests/e2e/cli tests/chaos
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check fmt client bench lock clean
+.PHONY: help install run test check chaos fmt client bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,11 @@ check: install ## lint, types, import rules and the fast tests, in under a minut
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(PYTEST) -n 2 --quiet $(wildcard $(FAST))
+
+SEED := 1
+MINUTES := 10
+chaos: install ## hurt a real system under load: make chaos SEED=1 MINUTES=10
+	$(BIN)/python -m tests.chaos --seed $(SEED) --minutes $(MINUTES)
 
 fmt: install ## format the code and fix what can be fixed
 	$(BIN)/ruff check --fix-only --quiet .

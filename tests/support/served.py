@@ -34,10 +34,12 @@ class Answered(Exception):
 class Served:
     """One data folder, served once or several times in a row."""
 
-    def __init__(self, data_dir: Path, **environment: str) -> None:
+    def __init__(self, data_dir: Path, port: int = 0, **environment: str) -> None:
         self.data_dir = data_dir
+        self._port = port
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
+        self._orphans: list[psutil.Process] = []
         self.run: dict[str, Any] = {}
 
     @property
@@ -56,7 +58,16 @@ class Served:
         environment = os.environ | {"PROP_BOOTSTRAP_TOKEN": TOKEN, "PROP_MARKING__CADENCE_MS": "0"} | self._environment
         with (self.data_dir / "serve.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "gateway.cli", "serve", "--data-dir", str(self.data_dir), "--port", "0"],
+                [
+                    sys.executable,
+                    "-m",
+                    "gateway.cli",
+                    "serve",
+                    "--data-dir",
+                    str(self.data_dir),
+                    "--port",
+                    str(self._port),
+                ],
                 stdout=log,
                 stderr=log,
                 env=environment,
@@ -72,6 +83,22 @@ class Served:
         code = self._process.wait(STOP_SECONDS_MAX)
         self._process = None
         return code
+
+    def kill_program(self) -> None:
+        """kill -9 of the program alone, gateway and Ray's driver in one; what it started may outlive it a while."""
+        if self._process is not None:
+            self._orphans += psutil.Process(self._process.pid).children(recursive=True)
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def end_orphans(self) -> None:
+        """What programs that were killed have left behind."""
+        for process in self._orphans:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(self._orphans, timeout=10)
+        self._orphans.clear()
 
     def kill_everything(self) -> None:
         """kill -9 of the program and of every process it started, Postgres included, all at once."""
@@ -101,6 +128,9 @@ class Served:
         return psutil.Process(int((next(self.data_dir.glob("**/postmaster.pid"))).read_text().splitlines()[0]))
 
     def _postgres(self) -> list[psutil.Process]:
+        """None where the database is another's."""
+        if "PROP_DATABASE_URL" in self._environment:
+            return []
         postmaster = self.postmaster()
         return [postmaster, *postmaster.children(recursive=True)]
 
@@ -178,7 +208,7 @@ def eventually(
 @contextlib.contextmanager
 def served(data_dir: Path, **environment: str) -> Iterator[Served]:
     """An engine on a data folder, stopped at the end whatever happened."""
-    engine = Served(data_dir, **environment)
+    engine = Served(data_dir, 0, **environment)
     engine.start()
     try:
         yield engine

@@ -1,0 +1,147 @@
+"""The system under chaos: `prop serve` on a PostgreSQL of its own behind a proxy, and every way to hurt it."""
+
+import contextlib
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from random import Random
+
+import psutil
+import psycopg
+
+from persistence.embedded import EmbeddedPostgres
+from tests.chaos.proxy import Proxy, proxy
+from tests.support.served import Served
+
+SYMBOLS = {"BTC-USD": 50_000, "ETH-USD": 3_000}
+FEED_EVERY_S = 0.5
+COMMIT_DELAY_US = 3_000
+"""Holds every COMMIT open a little, so that faults find one under way."""
+
+
+class System:
+    """One engine, its database, and its prices. Runs until `stop`."""
+
+    def __init__(self, folder: Path, line: Proxy, **environment: str) -> None:
+        self.line = line
+        settings = {"commit_delay": str(COMMIT_DELAY_US), "commit_siblings": "0"}
+        self.postgres = EmbeddedPostgres(folder / "postgres", settings=settings)
+        self.postgres.start()
+        self.direct_url = self.postgres.create_database("chaos")
+        line.lead_to(_port_of(self.direct_url))
+        self.engine = Served(
+            folder / "state",
+            _free_port(),
+            PROP_DATABASE_URL=self.direct_url.replace(f":{_port_of(self.direct_url)}/", f":{line.port}/"),
+            PROP_MARKING__CADENCE_MS="1000",
+            **environment,
+        )
+        self.feed_is_frozen = False
+        self._stopping = threading.Event()
+        self._feed = threading.Thread(target=self._observe_for_ever, name="feed")
+
+    def start(self) -> None:
+        self.engine.start()
+        self._feed.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._feed.join()
+        try:
+            self.engine.stop()
+        finally:
+            self.engine.kill_everything()
+            self.postgres.stop()
+
+    # -- ways to hurt it ------------------------------------------------------------------------------------
+
+    def pick(self, chance: Random, title: str) -> psutil.Process | None:
+        """A process of the engine whose title begins so; None where there is none just now."""
+        found = sorted(self.engine.processes(title), key=lambda process: process.pid)
+        return chance.choice(found) if found else None
+
+    def kill_postgres(self) -> None:
+        """kill -9 of the postmaster and its children, then a start as a service manager would make it."""
+        postmaster = psutil.Process(int((self.postgres.cluster / "postmaster.pid").read_text().splitlines()[0]))
+        doomed = [postmaster, *postmaster.children(recursive=True)]
+        for process in doomed:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(doomed, timeout=10)
+        self.start_postgres()
+
+    def start_postgres(self) -> None:
+        self.postgres.start()
+        self.direct_url = self.postgres.url_of("chaos")
+        self.line.lead_to(_port_of(self.direct_url))
+
+    def end_a_backend(self) -> None:
+        """pg_terminate_backend of one connection of the engine."""
+        with psycopg.connect(self.direct_url, autocommit=True) as connection:
+            connection.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity"
+                " where datname = current_database() and pid <> pg_backend_pid() order by random() limit 1"
+            )
+
+    # -- prices ---------------------------------------------------------------------------------------------
+
+    def _observe_for_ever(self) -> None:
+        chance = Random(1)
+        while not self._stopping.wait(FEED_EVERY_S):
+            if self.feed_is_frozen:
+                continue
+            with contextlib.suppress(psycopg.Error):  # the database may be away: the next quote comes soon
+                self._observe(chance)
+
+    def _observe(self, chance: Random) -> None:
+        with psycopg.connect(self.direct_url, autocommit=True, connect_timeout=2) as connection:
+            for symbol, price in SYMBOLS.items():
+                bid = Decimal(price) * chance.randint(9_990, 10_010) / 10_000
+                connection.execute(
+                    "insert into market_prices (symbol, bid, ask, source, observed_at)"
+                    " values (%s, %s, %s, 'chaos', clock_timestamp())",
+                    (symbol, bid, bid + 1),
+                )
+
+
+def signalled(process: psutil.Process | None, number: signal.Signals) -> bool:
+    """Whether the signal reached it."""
+    if process is None:
+        return False
+    try:
+        os.kill(process.pid, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def system(folder: Path, **environment: str) -> Iterator[System]:
+    """A started system, stopped at the end whatever happened."""
+    with proxy() as line:
+        made = System(folder, line, **environment)
+        try:
+            made.start()
+            yield made
+        finally:
+            made.stop()
+
+
+def _port_of(url: str) -> int:
+    return int(url.rsplit("@", 1)[1].split("/", 1)[0].rsplit(":", 1)[1])
+
+
+def _free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])
+
+
+def wait_s(seconds: float) -> None:
+    """A fault lasts this long: the one place where time itself is what is waited for."""
+    time.sleep(seconds)
