@@ -10,9 +10,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, TypeVar
 
+import msgspec
+
 from actors.hosting import utc_now
 from actors.limits import ClientLimits
-from actors.messages import PassReport, Read, Reading, Reply, Request, Submit, Unserved, Wellness
+from actors.messages import PassReport, Read, Reading, Recompute, Reply, Request, Submit, Unserved, Wellness
 from actors.ports import Host, Lost, Overseer
 from engine.book import AccountBook
 from engine.changes import Changes
@@ -121,9 +123,25 @@ class RoutedClient:
         """Send to wherever the account lives; through a lost host once more, until the deadline."""
         deadline_s = self._limits.deadline_ms / 1000
         try:
-            return await asyncio.wait_for(self._until_answered(request, _time_s() + deadline_s), deadline_s)
+            return await asyncio.wait_for(self._answered(request, _time_s() + deadline_s), deadline_s)
         except TimeoutError:
             self._places.pop(request.account_id, None)
+            return _UNANSWERED
+
+    async def _answered(self, request: Request, deadline: float) -> Reply:
+        reply = await self._until_answered(request, deadline)
+        if isinstance(request, Recompute) and isinstance(reply, Unserved) and reply.reason == "quarantined":
+            return await self._sheltered(request)
+        return reply
+
+    async def _sheltered(self, request: Recompute) -> Reply:
+        """A recompute is how an account gets out of quarantine, so it needs no activation."""
+        try:
+            place = await self._overseer.shelter(request.account_id)
+            if isinstance(place, Unserved):
+                return place
+            return await self._lane(place.host).send(msgspec.structs.replace(request, sheltered=True))
+        except Lost:
             return _UNANSWERED
 
     async def _until_answered(self, request: Request, deadline: float) -> Reply:

@@ -36,17 +36,19 @@ async def decided(store: Store, book: AccountBook, request: Correct, now: dateti
     return await asyncio.to_thread(decide)
 
 
-async def examined(stored: Stored, live: AccountBook, receipts_in_memory_max: int) -> Finding:
+async def examined(stored: Stored, live: AccountBook | None, *, epoch: int, receipts_in_memory_max: int) -> Finding:
     """`recompute.examined`, in another thread for the same reason."""
-    return await asyncio.to_thread(recompute.examined, stored, live, receipts_in_memory_max)
+    examine = partial(recompute.examined, stored, live, epoch=epoch, receipts_in_memory_max=receipts_in_memory_max)
+    return await asyncio.to_thread(examine)
 
 
 @overload
-def audited(request: Correct | Recompute, before: Account, after: Account) -> AuditEntry: ...
+def audited(request: Correct | Recompute, before: Account | None, after: Account | None) -> AuditEntry: ...
 @overload
 def audited(request: Submit, before: Account, after: Account) -> AuditEntry | None: ...
-def audited(request: Submit | Correct | Recompute, before: Account, after: Account) -> AuditEntry | None:
-    """The row for a request that an administrator made; None where none did."""
+def audited(request: Submit | Correct | Recompute, before: Account | None, after: Account | None) -> AuditEntry | None:
+    """The row for a request that an administrator made; None where none did. An account that cannot be replayed has
+    neither a before nor an after."""
     deed = request.deed
     if deed is None:
         return None
@@ -56,8 +58,8 @@ def audited(request: Submit | Correct | Recompute, before: Account, after: Accou
         account_id=request.account_id,
         reason=deed.reason,
         request_id=request.request_id,
-        before=snapshot_view(before),
-        after=snapshot_view(after),
+        before=None if before is None else snapshot_view(before),
+        after=None if after is None else snapshot_view(after),
     )
 
 

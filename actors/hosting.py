@@ -100,7 +100,7 @@ class AccountHost:
             for account_id, failure in recovered.failures.items():
                 self._quarantine.broke(account_id, failure.seq, str(failure))
                 broken[account_id] = str(failure)
-        broken |= {each: "quarantined" for each in account_ids if each in self._quarantine}
+        broken |= {each: self._quarantine.reason(each) for each in account_ids if each in self._quarantine}
         return Activation(
             hosted=tuple(each for each in account_ids if each in self._hosted),
             unknown=tuple(each for each in wanted if each not in heads),
@@ -152,8 +152,10 @@ class AccountHost:
 
     async def _answer(self, request: Request) -> Reply:
         hosted = self._hosted.get(request.account_id)
+        if isinstance(request, Recompute) and request.sheltered and hosted is None and not self._closing:
+            return await self._restore(request)
         if request.account_id in self._quarantine:
-            return Unserved("quarantined", "the account cannot be rebuilt from its ledger; see the operator's log")
+            return Unserved("quarantined", self._quarantine.reason(request.account_id))
         if hosted is None or self._closing:
             return Unserved("not_hosted", "the account does not live here")
         if hosted.in_hand >= self._limits.queued_batches_per_account_max:
@@ -243,7 +245,9 @@ class AccountHost:
                 return REBUILDING
             stored = await self._store.stored(hosted.account_id)
             before = hosted.book.account
-            found = await correcting.examined(stored, hosted.book, self._limits.receipts_in_memory_max)
+            found = await correcting.examined(
+                stored, hosted.book, epoch=hosted.book.epoch, receipts_in_memory_max=self._limits.receipts_in_memory_max
+            )
             if hosted.poisoned:
                 return REBUILDING
             if request.dry_run:
@@ -264,6 +268,34 @@ class AccountHost:
                 return REBUILDING
             hosted.book = found.book
             hosted.became_durable(found.book.account.seq, confirmed_at=asked_at)
+        return correcting.recomputed(found, found.book.account.seq, repaired=bool(found.drift))
+
+    async def _restore(self, request: Recompute) -> Reply:
+        """Recompute an account that cannot be activated, from its ledger alone, whatever its tables and its head row
+        say. Where the ledger holds, the account lives here afterwards."""
+        account_id, epoch = request.account_id, 0
+        try:
+            if not request.dry_run:  # first, so that no older activation writes behind what is read
+                heads = await self._store.claim([account_id])
+                if account_id not in heads:
+                    return Unserved("unknown_account", "no such account")
+                epoch = heads[account_id].epoch
+            stored = await self._store.stored(account_id)
+            found = await correcting.examined(
+                stored, None, epoch=epoch, receipts_in_memory_max=self._limits.receipts_in_memory_max
+            )
+            if found.book is None or request.dry_run:
+                if not request.dry_run:
+                    await self._store.note(correcting.audited(request, None, None))
+                return correcting.recomputed(found, len(stored.ledger), repaired=False)
+            mend = correcting.mended(found, found.book, request, found.book.account, self._now())
+            if await self._store.mend(mend) != "committed":
+                return Unserved("overloaded", "another activation took the account meanwhile")
+        except StoreUnavailable as away:
+            return Unserved("outcome_unknown", f"the recompute was not confirmed, and may be asked for again: {away}")
+        log.warning("account_restored", host=self.name, account_id=account_id, drifts=len(found.drift))
+        self._quarantine.release(account_id)
+        await self.activate([account_id])
         return correcting.recomputed(found, found.book.account.seq, repaired=bool(found.drift))
 
     def _context(self) -> Context:

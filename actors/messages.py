@@ -60,12 +60,14 @@ class Correct(Message, frozen=True):
 
 
 class Recompute(Message, frozen=True):
-    """Replay the ledger, compare with live state and tables, and put right what is not the ledger's."""
+    """Replay the ledger, compare with live state and tables, and put right what is not the ledger's. `sheltered`: the
+    account cannot be activated, and the host works from storage alone."""
 
     account_id: str
     request_id: str
     deed: Deed
     dry_run: bool = False
+    sheltered: bool = False
 
 
 class Read(Message, frozen=True):

@@ -113,6 +113,9 @@ class Overseer(Protocol):
     async def locate(self, account_id: str, tried: str | None) -> Location | Unserved:
         """Where the account lives, activating it if need be; `tried` names a host that did not have it or was lost."""
 
+    async def shelter(self, account_id: str) -> Location | Unserved:
+        """A host for an account that cannot be activated, where a recompute may be asked for."""
+
     async def whereabouts(self, account_id: str) -> Location | None:
         """Where the account lives, if it lives anywhere."""
 

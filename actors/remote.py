@@ -151,6 +151,10 @@ class RayOverseer:
         data = await self._call("locate", account_id, tried, deadline_s=self._config.client.deadline_ms / 1000)
         return msgspec.msgpack.decode(data, type=Location | Unserved)
 
+    async def shelter(self, account_id: str) -> Location | Unserved:
+        data = await self._call("shelter", account_id, deadline_s=self._config.client.deadline_ms / 1000)
+        return msgspec.msgpack.decode(data, type=Location | Unserved)
+
     async def whereabouts(self, account_id: str) -> Location | None:
         data = await self._call("whereabouts", account_id)
         return msgspec.msgpack.decode(data, type=Location | None)

@@ -145,6 +145,15 @@ class Supervisor:
             arriving.add_done_callback(lambda _: self._arriving.pop(account_id, None))
         return await asyncio.shield(arriving)
 
+    async def shelter(self, account_id: str) -> Location | Unserved:
+        """Where an account that cannot be activated may be recomputed; it lives there if that puts it right."""
+        try:
+            host = await self._place_for(account_id)
+        except (Lost, StoreUnavailable) as away:
+            return Unserved("overloaded", f"there is no room to recompute the account: {away}")
+        self._broken.pop(account_id, None)
+        return Location(host.name)
+
     async def whereabouts(self, account_id: str) -> Location | None:
         """Where the account lives, if anywhere: a read needs no activation."""
         place = self._placement.host_of(account_id)

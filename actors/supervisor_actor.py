@@ -55,6 +55,10 @@ class SupervisorActor:
         await self._made.wait()
         return msgspec.msgpack.encode(await self._supervisor.locate(account_id, tried))
 
+    async def shelter(self, account_id: str) -> bytes:
+        await self._made.wait()
+        return msgspec.msgpack.encode(await self._supervisor.shelter(account_id))
+
     async def whereabouts(self, account_id: str) -> bytes:
         await self._made.wait()
         return msgspec.msgpack.encode(await self._supervisor.whereabouts(account_id))

@@ -33,20 +33,21 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     lost_result: ResultView | None = None
 
 
-def examined(stored: Stored, live: AccountBook, receipts_in_memory_max: int) -> Finding:
-    """Compare all that is stored, and the live account at the same seq, with the replayed ledger."""
+def examined(stored: Stored, live: AccountBook | None, *, epoch: int, receipts_in_memory_max: int) -> Finding:
+    """Compare all that is stored, and the live account at the same seq if there is one, with the replayed ledger. The
+    book that comes out writes in `epoch`."""
     drift = tuple(drifts(stored))
     if any(each.table == LEDGER for each in drift) or not stored.ledger:
         return Finding(drift=drift, book=None, drifted={}, lost=NOTHING)
     ledger = Decoding(0, stored.ledger)
-    book, placed = replayed(ledger, epoch=live.epoch, receipts_in_memory_max=receipts_in_memory_max)
+    book, placed = replayed(ledger, epoch=epoch, receipts_in_memory_max=receipts_in_memory_max)
     made = changes(book.account, placed)
     drifted = {
         table: tuple(_differing(book.account.id, table, rows, by_key(table, stored.rows[table])))
         for table, rows in derived(book.account, stored.ledger, made).items()
     }
     drifted[SNAPSHOTS] = tuple((int(seq),) for seq in dict.fromkeys(e.key for e in drift if e.table == SNAPSHOTS))
-    drift += tuple(_live(book, live))
+    drift += () if live is None else tuple(_live(book, live))
     lost_result = result_of(book.account, stored.ledger) if drifted["prop_account_results"] else None
     return Finding(drift=drift, book=book, drifted=drifted, lost=_lost(made, drifted), lost_result=lost_result)
 

@@ -218,9 +218,9 @@ def states(appends: Iterable[Append]) -> list[Row]:
     ]
 
 
-def _wire(view: View) -> str:
+def _wire(view: View | None) -> str | None:
     """As it is shown, for a reader of the table; nothing is hashed over it."""
-    return msgspec.json.encode(plain(view)).decode()
+    return None if view is None else msgspec.json.encode(plain(view)).decode()
 
 
 def results(appends: Iterable[Append]) -> list[Row]:

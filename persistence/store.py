@@ -43,15 +43,16 @@ class Head(msgspec.Struct, frozen=True):
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of the audit log: who did what to which account, why, and what it looked like before and after."""
+    """One row of the audit log: who did what to which account, why, and what it looked like before and after (None
+    where its ledger does not replay)."""
 
     token_name: str
     action: str
     account_id: str
     reason: str
     request_id: str
-    before: SnapshotView
-    after: SnapshotView
+    before: SnapshotView | None
+    after: SnapshotView | None
 
 
 class Append(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""Load and faults on a real system, then the audit: `python -m tests.chaos --seed 1 --minutes 10`. Exit 1 on a violation.
+"""Load and faults on a real system, then the audit: `python -m tests.chaos --seed 1 --minutes 10`. Exit 1 if it fails.
 
 The history of what clients were told stays in the folder that is printed, when something was wrong.
 """

@@ -305,7 +305,7 @@ async def test_what_is_stored_is_what_the_ledger_makes(store: Store):
     stored = await store.stored(author.id)
     assert stored.ledger == author.ledger
     assert list(drifts(stored)) == []
-    found = examined(stored, author.book, 100)
+    found = examined(stored, author.book, epoch=author.book.epoch, receipts_in_memory_max=100)
     assert found.drift == ()
     assert found.book is not None
     assert found.book.state == author.book.state
@@ -325,7 +325,7 @@ async def test_wrong_missing_and_surplus_rows_are_put_right(ground: Ground):
     )
     for append in (wrong, *others):
         await store.commit([append])
-    found = examined(await store.stored(author.id), author.book, 100)
+    found = examined(await store.stored(author.id), author.book, epoch=author.book.epoch, receipts_in_memory_max=100)
     assert {each.table for each in found.drift} == {
         "prop_orders",
         "prop_fills",

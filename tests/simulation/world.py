@@ -240,6 +240,9 @@ class OverseerSeenBy(Overseer):
     async def locate(self, account_id: str, tried: str | None) -> Location | Unserved:
         return await self._asked(lambda supervisor: supervisor.locate(account_id, tried))
 
+    async def shelter(self, account_id: str) -> Location | Unserved:
+        return await self._asked(lambda supervisor: supervisor.shelter(account_id))
+
     async def whereabouts(self, account_id: str) -> Location | None:
         return await self._asked(lambda supervisor: supervisor.whereabouts(account_id))
 

@@ -344,3 +344,33 @@ def _agrees(heard: Any, shown: Any, where: str) -> None:
             _agrees(each, value, f"{where}[{place}]")
     else:
         assert heard == shown, f"{where}: {heard} is not {shown}"
+
+
+async def test_an_account_in_quarantine_is_repaired_by_a_recompute_and_trades_again(door: Door, engine: Desk):
+    account_id = await door.opened()
+    other = await door.opened()
+    await take(door, account_id, opening("a1"))
+    strangers = (
+        "insert into prop_decision_actions select account_id, decision_run_id, 'a2', gen_random_uuid(), fingerprint,"
+        " action, result, status, code, seq, decided_at from prop_decision_actions where account_id = %s"
+    )
+    async with await psycopg.AsyncConnection.connect(engine.url, autocommit=True) as connection:
+        await connection.execute(strangers, (account_id,))
+    asked = {"decisionRunId": "r", "actions": [opening("a2")]}
+    path = f"{ACCOUNTS}/{account_id}/decision-actions"
+    assert [(await door.post(path, asked)).refusal for _ in range(3)] == [
+        (503, "outcome_unknown"),
+        (503, "outcome_unknown"),
+        (409, "account_quarantined"),
+    ]
+    assert (await door.get(f"{ACCOUNTS}/{account_id}/ledger")).status == 200
+    await take(door, other, opening("a1"))
+    looked = await administer(door, account_id, "recompute", "?dryRun=true")
+    repaired = await administer(door, account_id, "recompute")
+    assert (looked.status, repaired.status) == (200, 200)
+    assert [each["table"] for each in repaired.json["drift"]] == ["prop_decision_actions"]
+    assert (looked.json["repaired"], repaired.json["repaired"]) == (False, True)
+    assert (await audit(door, account_id))[0]["action"] == "recompute"
+    taken = await take(door, account_id, opening("a2"))
+    assert taken["results"][0]["status"] == "executed"
+    await holds(door, engine, account_id)

@@ -19,6 +19,7 @@ from actors.messages import (
     Recompute,
     Recomputed,
     Refused,
+    Reply,
     Submit,
     Submitted,
     Take,
@@ -223,9 +224,67 @@ async def test_an_account_that_breaks_twice_at_one_seq_is_quarantined_and_no_oth
         desk.appender.fail_with("refused")
         await desk.take(account, opening("1"))
         activations.append(await desk.host.activate([account]))
-    assert [activation.broken for activation in activations] == [{}, {account: "quarantined"}]
-    assert (await desk.take(account, opening("1"))).reason == "quarantined"
+    why = "broke twice at seq 2: append refused"
+    assert [activation.broken for activation in activations] == [{}, {account: why}]
+    refused = await desk.take(account, opening("1"))
+    assert (refused.reason, refused.detail) == ("quarantined", why)
     assert isinstance(await desk.take(other, opening("1")), Taken)
+
+
+async def quarantined(desk: Desk) -> str:
+    account = await desk.account("a")
+    for _ in range(2):
+        desk.appender.fail_with("refused")
+        await desk.take(account, opening("1"))
+        await desk.host.activate([account])
+    assert (await desk.take(account, opening("1"))).reason == "quarantined"
+    return account
+
+
+async def sheltered(desk: Desk, account: str, *, dry_run: bool = False) -> Reply:
+    (reply,) = await desk.host.handle((Recompute(account, "r", WHY, dry_run=dry_run, sheltered=True),))
+    return reply
+
+
+async def test_a_recompute_lets_an_account_out_of_quarantine() -> None:
+    desk = Desk()
+    account = await quarantined(desk)
+    epoch = desk.store.heads[account].epoch
+    looked = await sheltered(desk, account, dry_run=True)
+    assert looked == Recomputed(2, 0, (), repaired=False)
+    assert (desk.store.heads[account].epoch, desk.store.audit_log) == (epoch, [])
+    assert (await desk.take(account, opening("1"))).reason == "quarantined", "a dry run let it out"
+    assert await sheltered(desk, account) == Recomputed(3, 0, (), repaired=False)
+    assert [entry.action for entry in desk.store.audit_log] == [WHY.action]
+    assert isinstance(await desk.take(account, opening("1")), Taken)
+
+
+async def test_a_recompute_rebuilds_a_head_row_that_no_activation_could_believe() -> None:
+    desk = Desk()
+    account = await desk.account("a")
+    await desk.take(account, opening("1"))
+    head = desk.store.heads[account]
+    desk.store.heads[account] = msgspec.structs.replace(head, last_seq=1, epoch=head.epoch + 1)
+    await desk.take(account, opening("2"))
+    assert account in (await desk.host.activate([account])).broken
+    repaired = await sheltered(desk, account)
+    assert isinstance(repaired, Recomputed)
+    assert (repaired.repaired, repaired.drifts > 0) == (True, True)
+    assert isinstance(await desk.take(account, opening("2")), Taken)
+
+
+async def test_a_ledger_that_does_not_replay_stays_in_quarantine_and_says_where() -> None:
+    desk = Desk()
+    account = await quarantined(desk)
+    started = desk.store.events[account, 2]
+    desk.store.events[account, 2] = msgspec.structs.replace(started, hash=bytes(32))
+    found = await sheltered(desk, account)
+    assert isinstance(found, Recomputed)
+    assert not found.repaired
+    assert [(drift.table, drift.key) for drift in found.drift][:1] == [("prop_ledger_events", "2")]
+    (noted,) = desk.store.audit_log
+    assert (noted.before, noted.after) == (None, None)
+    assert (await desk.take(account, opening("1"))).reason == "quarantined"
 
 
 async def test_one_account_failing_in_a_pass_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -438,6 +497,7 @@ async def test_a_correction_waits_for_what_was_decided_and_what_comes_waits_for_
     assert tally.dropped == ()
     assert desk.store.fills[fill_id].status == "voided"
     (entry,) = desk.store.audit_log
+    assert entry.before is not None
     assert (entry.token_name, entry.action, entry.before.account_seq) == ("operator", "void_fill", taken.account_seq)
 
 
@@ -474,6 +534,8 @@ async def test_an_administrators_pause_is_audited_with_its_event_and_alone_where
     for _ in range(2):
         await desk.ask(Submit(account, PauseAccount("lunch"), "r", deed=deed))
     first, second = desk.store.audit_log
+    assert first.before is not None
+    assert first.after is not None
     assert (first.before.account.status, first.after.account.status) == ("active", "paused")
     assert second.before == second.after == first.after
     await desk.ask(Submit(account, PauseAccount("lunch"), "r"))
