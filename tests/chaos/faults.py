@@ -12,7 +12,7 @@ PERSISTER: Final = "ray::PersisterActor"
 SUPERVISOR: Final = "ray::SupervisorActor"
 STOPPED_S: Final = (1.0, 8.0)
 CUTTING_S: Final = 2.0
-FROZEN_S: Final = 3.0
+FROZEN_S: Final = 4.0
 
 Fault = Callable[[System, Random], bool]
 """Does its harm; returns whether there was anything to harm."""

@@ -15,7 +15,12 @@ ATTEMPT_S: Final = 12.0
 """Beyond the gateway's own deadline of 10 s."""
 PAUSE_S: Final = 0.1
 NOTHING_DONE: Final = {"overloaded", "rate_limited", "shutting_down", "storage_unavailable", "account_quarantined"}
-POLICY: Final = {"maxDrawdown": "0.9", "maxNotional": "1000000", "maxLeverage": "50"}
+POLICY: Final = {
+    "maxDrawdown": "0.9",
+    "maxNotional": "1000000",
+    "maxLeverage": "50",
+    "quoteMaxAgeMs": {"trade": 2000, "mark": 3000, "liquidate": 2000},
+}
 
 
 class Load:
