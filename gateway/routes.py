@@ -135,6 +135,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         V1 + "/decision-actions/{prop_action_id}",
         actions.read,
         replies.DecisionAction,
+        tagged=True,
         errors=("decision_action_not_found", "storage_unavailable"),
     ),
     _list(ACCOUNT + "/ledger", events.ledger, LedgerRow, LedgerQuery, feed=events.ledger_feed),
@@ -150,7 +151,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         ResultView,
         query=ReadQuery,
         tagged=True,
-        errors=(*_READ, "account_not_terminal"),
+        errors=(*_READ, "account_not_terminal", "account_quarantined"),
     ),
     _get(
         V1 + "/races/{race_id}/standings",

@@ -12,6 +12,7 @@ import msgspec
 from psycopg.rows import class_row, tuple_row
 from psycopg.sql import SQL
 
+from engine.account import TERMINAL
 from engine.curve import EQUITY_EVENTS, EquityPoint, Thinning
 from engine.results import ResultView
 from engine.standings import Pass, PassMark, Racer, Standing, common_pass, ranked
@@ -40,7 +41,11 @@ from (select occurred_at, seq,
       {} order by seq limit %(limit)s) point
 order by seq
 """).format(_IN_RANGE)
-_RESULT: Final = "select result from prop_account_results where account_id = %(account_id)s::uuid"
+_RESULT: Final = """
+select account.status, frozen.result
+from prop_accounts account left join prop_account_results frozen on frozen.account_id = account.id
+where account.id = %(account_id)s::uuid
+"""
 _RACERS: Final = """
 select account.id::text, account.owner_id, account.clone_id, account.status, account.starting_balance, balance.equity,
        balance.last_seq as account_seq
@@ -68,6 +73,10 @@ from unnest(%(ids)s::uuid[]) as account_id cross join lateral (
     where event.account_id = account_id.account_id and type = any(%(types)s) and occurred_at <= %(at)s
     order by seq desc limit 1) last
 """
+
+
+class ResultMissing(Exception):
+    """The account has ended and has no result: its ledger is damaged, or somebody deleted the row."""
 
 
 class RaceTooLarge(Exception):
@@ -116,9 +125,13 @@ class Performance:
         return Curve(thinning.points(), total)
 
     async def result(self, account_id: str) -> ResultView | None:
-        """What was frozen when the account ended; None while it goes on."""
-        found = await rows(self._pool, tuple_row, _RESULT, {"account_id": account_id})
-        return msgspec.convert(found[0][0], ResultView) if found else None
+        """What was frozen when the account ended; None while it goes on. Raises `ResultMissing`."""
+        for status, result in await rows(self._pool, tuple_row, _RESULT, {"account_id": account_id}):
+            if result is not None:
+                return msgspec.convert(result, ResultView)
+            if status in TERMINAL:
+                raise ResultMissing
+        return None
 
     async def standings(self, race_id: str) -> RaceStandings:
         """Raises `RaceTooLarge`."""

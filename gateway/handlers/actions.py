@@ -30,7 +30,7 @@ async def read(call: Call[NoQuery, None]) -> Answer:
     stored = await call.parts.queries.action(prop_action_id)
     if stored is None:
         raise Problem("decision_action_not_found")
-    return Answer(body=record(stored.account_id, stored.receipt))
+    return Answer(body=record(stored.account_id, stored.receipt), seq=stored.receipt.seq)
 
 
 def record(account_id: str, receipt: Receipt) -> DecisionAction:

@@ -5,7 +5,7 @@ from gateway.fields import CLIENT_ID
 from gateway.problems import Fault, InvalidRequest, Problem
 from gateway.replies import EquityCurve, Standings
 from gateway.schemas import EquityQuery, ReadQuery, StandingsQuery
-from persistence.performance import RACE_ACCOUNTS_MAX, RaceTooLarge
+from persistence.performance import RACE_ACCOUNTS_MAX, RaceTooLarge, ResultMissing
 
 
 async def equity(call: Call[EquityQuery, None]) -> Answer:
@@ -26,7 +26,10 @@ async def equity(call: Call[EquityQuery, None]) -> Answer:
 async def result(call: Call[ReadQuery, None]) -> Answer:
     """What was frozen when the account ended: final balance, statistics, and the hashes to check them by."""
     await call.head(call.query)
-    found = await call.parts.performance.result(call.account_id)
+    try:
+        found = await call.parts.performance.result(call.account_id)
+    except ResultMissing:
+        raise Problem("account_quarantined", "its result is missing: an operator has to recompute it") from None
     if found is None:
         raise Problem("account_not_terminal")
     return Answer(body=found, seq=found.account_seq)

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
 from persistence.migrations.restored import put_in_order
+from persistence.migrations.results import freeze_lacking
 
 LOCK_KEY: Final = 0x70726F70  # "prop"
 MIGRATOR_WAIT_MS_MAX: Final = 120_000
@@ -28,7 +29,9 @@ CONNECT_TIMEOUT_S: Final = 10
 
 
 def upgrade(url: str) -> None:
-    """Apply every version that `postgresql://...` lacks. Raises `sqlalchemy.exc.OperationalError` past a timeout."""
+    """Apply every version that `postgresql://...` lacks, and put right what older programs and restores left.
+
+    Raises `sqlalchemy.exc.OperationalError` past a timeout."""
     with _connected(url) as connection:
         _set_lock_timeout(connection, MIGRATOR_WAIT_MS_MAX)
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": LOCK_KEY})
@@ -40,6 +43,7 @@ def upgrade(url: str) -> None:
         connection.commit()
         put_in_order(connection)
         connection.commit()
+        freeze_lacking(connection)
 
 
 def current(url: str) -> str | None:

@@ -1,5 +1,6 @@
 """Migrations: from nothing to the schema, twice, at once, interrupted; and the schema is the metadata."""
 
+import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,8 +13,10 @@ from sqlalchemy.dialects.postgresql.base import ischema_names
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
-from persistence import tables
+from persistence import reconcile, tables
 from persistence.migrations import run
+from persistence.postgres_store import PostgresStore
+from tests.support.lively import lively
 
 pytestmark = pytest.mark.postgres
 ischema_names["xid8"] = tables.Xid8  # so that reflection knows it
@@ -129,3 +132,26 @@ BALANCES = (
 def test_a_balance_that_contradicts_itself_is_refused(database_url: str, figures: dict[str, str]):
     with psycopg.connect(database_url) as connection, pytest.raises(psycopg.errors.CheckViolation):
         connection.execute(BALANCES.format(**figures).encode())
+
+
+async def test_accounts_that_ended_before_results_were_kept_get_theirs(database_url: str):
+    async with PostgresStore.connect(database_url) as store:
+        lives = await lively(store)
+    ended = [life.id for life in lives if life.book.account.is_terminal]
+    kept = (
+        "select account_id::text, account_seq, ended_at, policy_hash, head_hash, result::text from prop_account_results"
+    )
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        frozen = set(connection.execute(kept))
+        assert len(frozen) == len(ended) == 3
+        connection.execute("delete from prop_account_results")
+        connection.execute("set session_replication_role = replica")
+        connection.execute(
+            "update prop_ledger_events set hash = sha256('x') where account_id = %s and seq = 3", (ended[0],)
+        )
+        await asyncio.to_thread(run.upgrade, database_url)
+        assert set(connection.execute(kept)) == {row for row in frozen if row[0] != ended[0]}
+        connection.execute("delete from prop_account_results where account_id = %s", (ended[1],))
+    await asyncio.to_thread(run.upgrade, database_url)
+    report = await reconcile.verify(database_url, account_ids=ended[1:])
+    assert report.drift == ()

@@ -230,6 +230,21 @@ async def test_lists_wait_for_a_seq_and_refuse_what_they_do_not_know(door: Door,
         assert (await door.get(f"{path}?cursor=forged")).refusal == (422, "invalid_cursor")
 
 
+async def test_an_action_is_for_ever_what_it_was_answered(door: Door):
+    account_id = await door.opened()
+    taken = await act(door, account_id, "a1", quantity="0.1")
+    path = f"/api/v1/prop/decision-actions/{taken['results'][0]['propActionId']}"
+    heard = await door.get(path)
+    assert heard.headers["ETag"] == f'"{heard.json["accountSeq"]}"'
+    fill_id = taken["results"][0]["fill"]["id"]
+    voided = await door.post(
+        f"/api/v1/admin/prop/accounts/{account_id}/void-fill", {"fillId": fill_id, "reason": "bad"}
+    )
+    assert voided.status == 200
+    assert (await door.get(path)).body == heard.body
+    assert (await door.get(path, headers={"If-None-Match": heard.headers["ETag"]})).status == 304
+
+
 async def test_a_result_that_was_lost_is_put_back_by_recompute(door: Door, engine: Desk):
     account_id = await door.opened()
     await act(door, account_id, "a1", quantity="0.1")
@@ -238,7 +253,7 @@ async def test_a_result_that_was_lost_is_put_back_by_recompute(door: Door, engin
     before = (await door.get(path)).json
     async with await psycopg.AsyncConnection.connect(engine.url, autocommit=True) as connection:
         await connection.execute("delete from prop_account_results")
-    assert (await door.get(path)).refusal == (409, "account_not_terminal")
+    assert (await door.get(path)).refusal == (409, "account_quarantined")
     heard = await door.post(f"/api/v1/admin/prop/accounts/{account_id}/recompute", {"reason": "lost"})
     assert heard.json["repaired"] is True, heard.body
     assert [each["table"] for each in heard.json["drift"]] == ["prop_account_results"]
