@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 BIN := .venv/bin
 STAMP := .venv/installed
 PYTEST := $(BIN)/pytest
-FAST := tests/unit tests/property tests/architecture
+FAST := tests/unit tests/property tests/architecture tests/golden
 PARALLEL := $(FAST) tests/contract tests/simulation tests/integration tests/e2e/gateway tests/e2e/client
 SERIAL := tests/e2e/recovery tests/e2e/cli tests/chaos
 
