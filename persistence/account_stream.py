@@ -7,11 +7,12 @@ nothing in a row can make the reading fail: times are text (Postgres knows infin
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any, Final
 
 import msgspec
 from psycopg import AsyncConnection
-from psycopg.rows import dict_row
+from psycopg.rows import dict_row, scalar_row
 from psycopg.sql import SQL, Composable, Composed, Identifier
 from sqlalchemy import Column, DateTime, Table, Uuid
 from sqlalchemy.dialects.postgresql import JSONB
@@ -37,18 +38,47 @@ TABLES: Final[tuple[Table, ...]] = (
 """What is read beside the ledger, every column of it."""
 
 _LEDGER: Final = tables.ledger_events
+_BOUNDARIES: Final = SQL(
+    """
+    select max(account_id::text collate "C") from (
+        select account_id, div(sum(last_seq) over (order by account_id), %(events)s) as part from prop_account_balances
+    ) as placed group by part
+    """
+)
 
 
-async def accounts(connection: AsyncConnection[Any], account_ids: Sequence[str] | None) -> AsyncGenerator[Stored, None]:
-    """Every account that any table knows of, or those of `account_ids`; within one transaction of the caller's."""
+class Span(msgspec.Struct, frozen=True):
+    """Accounts with `after` < id <= `to`; None: no such end."""
+
+    after: str | None = None
+    to: str | None = None
+
+
+EVERY: Final = Span()
+
+
+async def spans(connection: AsyncConnection[Any], *, events: int) -> list[Span]:
+    """Spans of about so many events each, that hold every id there can be between them."""
+    async with connection.cursor(row_factory=scalar_row) as cursor:
+        await cursor.execute(_BOUNDARIES, {"events": events})
+        ends = sorted(await cursor.fetchall())
+    return [Span(after, to) for after, to in pairwise([None, *ends, None])]
+
+
+async def accounts(
+    connection: AsyncConnection[Any], account_ids: Sequence[str] | None, span: Span = EVERY
+) -> AsyncGenerator[Stored, None]:
+    """Every account of the span that any table knows of, or those of `account_ids` in it; within one transaction of
+    the caller's."""
+    parameters = {"ids": list(account_ids or ()), "after": span.after, "to": span.to}
     async with AsyncExitStack() as stack:
         streams: dict[str, _Stream] = {}
         for table in (_LEDGER, *TABLES):
             cursor = await stack.enter_async_context(connection.cursor(name=f"all_{table.name}", row_factory=dict_row))
             cursor.itersize = FETCH_ROWS
             owner = "id" if table is tables.accounts else "account_id"
-            where = SQL("true") if account_ids is None else SQL("{} = any(%(ids)s::uuid[])").format(Identifier(owner))
-            await cursor.execute(_select(table, owner, where), {"ids": list(account_ids or ())})
+            where = _where(Identifier(owner), span, is_some=account_ids is not None)
+            await cursor.execute(_select(table, owner, where), parameters)
             streams[table.name] = _Stream(owner, _reader(table), aiter(cursor))
             await streams[table.name].advance()
         while known := [stream.account_id for stream in streams.values() if stream.account_id is not None]:
@@ -89,6 +119,14 @@ class _Stream:
             taken.append(self._next)
             await self.advance()
         return taken
+
+
+def _where(owner: Identifier, span: Span, *, is_some: bool) -> Composable:
+    held = [SQL("true")]
+    held += [SQL("{} = any(%(ids)s::uuid[])")] if is_some else []
+    held += [SQL("{} > %(after)s::uuid")] if span.after is not None else []
+    held += [SQL("{} <= %(to)s::uuid")] if span.to is not None else []
+    return SQL(" and ").join(each.format(owner) for each in held)
 
 
 def _select(table: Table, owner: str, where: Composable) -> Composed:

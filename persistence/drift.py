@@ -196,14 +196,14 @@ def _positions(account_id: str, made: Changes) -> Iterator[Row]:
 
 def _actions(account_id: str, made: Changes) -> Iterator[Row]:
     for receipt in made.receipts:
-        action, result = receipt.action, receipt.result
+        action, result = canonical(receipt.action), receipt.result
         yield {
             "account_id": account_id,
             "decision_run_id": receipt.decision_run_id,
-            "decision_action_id": action.decision_action_id,
+            "decision_action_id": receipt.action.decision_action_id,
             "prop_action_id": result.prop_action_id,
-            "fingerprint": blake2b(canonical(action), digest_size=32).digest(),
-            "action": _json(action),
+            "fingerprint": blake2b(action, digest_size=32).digest(),
+            "action": action.decode(),
             "result": _json(result),
             "status": result.status,
             "code": result.code,

@@ -1,13 +1,16 @@
 """Reconcile: replay every ledger from its first event and hold everything else that is known of the account to it.
 
-The heart of `prop verify` (G5, G10). Reads one consistent picture (a REPEATABLE READ, read-only transaction) and
-changes nothing; memory is bounded by one account, however many there are. What is compared: hash chain, contiguity and
-epochs of the ledger; every column of every derived table, row by row; every kept snapshot with the state at its seq;
-and, where asked, the live account. A fault in one account never hides another (G8).
+The heart of `prop verify` (G5, G10). Reads consistent pictures (REPEATABLE READ, read-only transactions) and changes
+nothing. A picture holds whole accounts, about `PICTURE_EVENTS` events of them, and no more: as long as one is looked
+at, Postgres keeps every version of every row that commits replace, and the engine beside it becomes slower with every
+commit. Memory is bounded by a few accounts, however many there are. What is compared: hash chain, contiguity and epochs
+of the ledger; every column of every derived table, row by row; every kept snapshot with the state at its seq; and,
+where asked, the live account. A fault in one account never hides another (G8).
 """
 
+import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from itertools import islice, pairwise
 from typing import Any, Final
 
@@ -21,7 +24,7 @@ from engine.events import RecordedEvent
 from engine.receipts import digest
 from engine.views import View
 from persistence import snapshots
-from persistence.account_stream import accounts, events_between
+from persistence.account_stream import accounts, events_between, spans
 from persistence.drift import (
     ROW,
     Drift,
@@ -41,13 +44,21 @@ from persistence.snapshots import PackedSnapshot
 DRIFT_MAX: Final = 10_000
 """Drifts kept in a report; further ones are only counted."""
 CONNECT_SECONDS_MAX: Final = 5
+PICTURE_EVENTS: Final = 10_000
+"""Events after which a picture ends with the account at hand: a second or two of looking."""
+ASKED_TOGETHER_MAX: Final = 16
+ASKED_EVENTS_MAX: Final = 4_000
+"""Accounts whose live views are asked for at once, and the events at which they are enough. A gateway under load keeps
+each waiting, or has to be asked again: one after the other that is most of the time."""
 
 LEDGER: Final = "prop_ledger_events"
 SNAPSHOTS: Final = "prop_account_snapshots"
 BALANCES: Final = "prop_account_balances"
 
-Live = Callable[[str], Awaitable[tuple[int, Mapping[str, Any]] | None]]
-"""The live view of an account: its seq and its snapshot as the wire shows it; None where the account is not hosted."""
+LiveView = tuple[int, Mapping[str, Any]]
+"""An account's seq and its snapshot as the wire shows it."""
+Live = Callable[[str], Awaitable[LiveView | None]]
+"""The live view of an account; None where the account is not hosted."""
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -84,20 +95,46 @@ async def verify(
     drift: list[Drift] = []
     count = events = drifted = live_checked = 0
     try:
-        async with await _connected(database_url) as connection, await _connected(database_url) as later:
-            await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
-            async with connection.transaction(), contextlib.aclosing(accounts(connection, account_ids)) as stream:
-                async for stored in stream:
-                    seen = None if live is None else await _asked(live, stored, later)
-                    found = list(drifts(stored, seen))
-                    drift += found[: DRIFT_MAX - len(drift)]
-                    count, events, drifted = count + 1, events + len(stored.ledger), drifted + len(found)
-                    live_checked += seen is not None
-                    if on_progress is not None:
-                        on_progress(Progress(stored.account_id, count, events, drifted))
+        async with (
+            await _connected(database_url) as connection,
+            await _connected(database_url) as later,
+            contextlib.aclosing(_pictured(connection, later, account_ids, live)) as pictured,
+        ):
+            async for stored, seen in pictured:
+                found = list(drifts(stored, seen))
+                drift += found[: DRIFT_MAX - len(drift)]
+                count, events, drifted = count + 1, events + len(stored.ledger), drifted + len(found)
+                live_checked += seen is not None
+                if on_progress is not None:
+                    on_progress(Progress(stored.account_id, count, events, drifted))
     except UNREACHABLE as error:
         raise unavailable(error) from error
     return Report(accounts=count, events=events, drifts=drifted, drift=tuple(drift), live_checked=live_checked)
+
+
+async def _pictured(
+    connection: AsyncConnection[Any], later: AsyncConnection[Any], account_ids: Sequence[str] | None, live: Live | None
+) -> AsyncGenerator[tuple[Stored, "_Seen | None"], None]:
+    """Every account with its live view, picture after picture."""
+    parts = await spans(connection, events=PICTURE_EVENTS)
+    await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
+    for part in parts:
+        async with connection.transaction(), contextlib.aclosing(accounts(connection, account_ids, part)) as stream:
+            async for some in _together(stream):
+                views = [None] * len(some) if live is None else await _asked(live, some)
+                for stored, view in zip(some, views, strict=True):
+                    yield stored, None if view is None else await _seen(view, stored, later)
+
+
+async def _together(stream: AsyncIterator[Stored]) -> AsyncIterator[list[Stored]]:
+    some: list[Stored] = []
+    async for stored in stream:
+        some.append(stored)
+        if len(some) >= ASKED_TOGETHER_MAX or sum(len(each.ledger) for each in some) >= ASKED_EVENTS_MAX:
+            yield some
+            some = []
+    if some:
+        yield some
 
 
 async def _connected(database_url: str) -> AsyncConnection[Any]:
@@ -120,11 +157,19 @@ class _Seen(msgspec.Struct, frozen=True):
     later: list[RecordedEvent]
 
 
-async def _asked(live: Live, stored: Stored, connection: AsyncConnection[Any]) -> _Seen | None:
-    answer = await live(stored.account_id)
-    if answer is None:
-        return None
-    seq, snapshot = answer
+async def _asked(live: Live, some: Sequence[Stored]) -> list[LiveView | None]:
+    """The live views of several accounts at once; the first that fails is raised, when all have ended."""
+    asking = [asyncio.ensure_future(live(stored.account_id)) for stored in some]
+    try:
+        return [await each for each in asking]
+    finally:
+        for each in asking:
+            each.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+
+
+async def _seen(view: LiveView, stored: Stored, connection: AsyncConnection[Any]) -> _Seen:
+    seq, snapshot = view
     last = stored.ledger[-1].seq if stored.ledger else 0
     return _Seen(seq, snapshot, await events_between(connection, stored.account_id, after=last, to=seq))
 

@@ -336,6 +336,68 @@ async def test_an_invented_live_position_is_found(database_url: str, lives: list
     assert named(await found(database_url, live=live)) == {("live", "positions")}
 
 
+async def test_a_live_view_that_cannot_be_had_ends_it(database_url: str, lives: list[Life]):
+    async def live(account_id: str) -> tuple[int, Mapping[str, Any]] | None:
+        raise StoreUnavailable(f"no word of {account_id}")
+
+    with pytest.raises(StoreUnavailable, match="no word of"):
+        await verify(database_url, live=live)
+
+
+# ------------------------------------------------------------ pictures
+
+
+@pytest.fixture
+def short_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one account each."""
+    monkeypatch.setattr(reconcile, "PICTURE_EVENTS", 1)
+
+
+@pytest.mark.usefixtures("short_pictures")
+async def test_no_picture_is_held_from_the_first_account_to_the_last(database_url: str, lives: list[Life]):
+    """As long as one is, no row version that a commit replaces can go."""
+    begun = []
+
+    async def live(account_id: str) -> None:
+        async with await psycopg.AsyncConnection.connect(database_url) as connection:
+            cursor = await connection.execute(
+                "select xact_start from pg_stat_activity where application_name = 'prop-verify' and"
+                " datname = current_database() and backend_xmin is not null"
+            )
+            begun.append(await cursor.fetchall())
+
+    report = await verify(database_url, live=live)
+    assert report.is_clean
+    assert all(len(held) == 1 for held in begun)
+    assert len({held[0] for held in begun}) == report.accounts == len(lives)
+
+
+@pytest.mark.usefixtures("short_pictures")
+async def test_between_two_pictures_no_account_is_lost(
+    database_url: str, lives: list[Life], tamper: Callable[..., None]
+):
+    """Also not those that only one table knows of: below the first id, between two, above the last."""
+    one = sorted(ids(lives))[0]
+    beside = one[:24] + "ffffffffffff"
+    strangers = ["00000000-0000-7000-8000-000000000000", beside, "ffffffff-ffff-7fff-bfff-ffffffffffff"]
+    tamper(
+        *(
+            "insert into prop_account_balances select (b).* from (select jsonb_populate_record(balances,"
+            f" jsonb_build_object('account_id', '{stranger}')) as b from prop_account_balances balances"
+            f" where account_id = '{one}') as made"
+            for stranger in strangers
+        )
+    )
+    told: list[Progress] = []
+    drifts = await found(database_url, on_progress=told.append)
+    assert [progress.account_id for progress in told] == sorted([*ids(lives), *strangers])
+    assert {each.account_id for each in drifts} == set(strangers)
+    some = [strangers[2], one]
+    told.clear()
+    await verify(database_url, account_ids=some, on_progress=told.append)
+    assert [progress.account_id for progress in told] == sorted(some)
+
+
 # ------------------------------------------------------------ the report itself
 
 
