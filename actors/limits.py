@@ -27,6 +27,7 @@ class SupervisorLimits(msgspec.Struct, frozen=True, kw_only=True):
     quotes_poll_ms: int = 200
     quotes_push_ms: int = 1_000
     heartbeat_ms: int = 1_000
+    lease_ms: int = 5_000
     pulse_ms: int = 1_000
     pulse_deadline_ms: int = 3_000
     activation_deadline_ms: int = 60_000

@@ -21,11 +21,12 @@ from actors.ports import Activation, Host, Location, Lost, Pulse, Silent, Tally
 from actors.runtime import RuntimeConfig, packed_config
 from engine.quotes import Quote
 from persistence.committer import AppendVerdict, Overloaded
+from persistence.lease import DatabaseTaken
 from persistence.store import Append, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
-OURS: Final = (StoreUnavailable, Overloaded, Lost)
+OURS: Final = (StoreUnavailable, Overloaded, Lost, DatabaseTaken)
 CONTROL_DEADLINE_S: Final = 10.0
 CLOSE_DEADLINE_S: Final = 25.0
 SPAWN_DEADLINE_S: Final = 60.0

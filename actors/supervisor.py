@@ -66,16 +66,17 @@ class Supervisor:
     # -- life -----------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Adopt hosts that outlived an earlier supervisor, bring back every account that trades, begin schedules."""
+        """Adopt hosts that outlived an earlier supervisor, bring back every account that trades, begin schedules; show
+        life from the first moment, since a start may take longer than the lease on the database lasts."""
+        limits = self._limits
+        self._schedules = [asyncio.create_task(self._every(limits.heartbeat_ms, self._show_life))]
         await self._until_done(self._adopt_all)
         await self._until_done(self.look)
         await self._until_done(self._recover)
         await self._until_done(self._keep_spare)
-        limits = self._limits
-        self._schedules = [
+        self._schedules += [
             asyncio.create_task(self._every(limits.quotes_poll_ms, self.look)),
             asyncio.create_task(self._every(limits.pulse_ms, self._watch)),
-            asyncio.create_task(self._every(limits.heartbeat_ms, self._show_life)),
         ]
         if limits.marking_cadence_ms:
             self._schedules.append(asyncio.create_task(self._every(limits.marking_cadence_ms, self._mark_on_cadence)))

@@ -1,11 +1,13 @@
 """SupervisorActor: the Ray shell of the supervisor."""
 
 import asyncio
+import os
 import secrets
 from contextlib import AsyncExitStack
 
 import msgspec
 import ray
+import structlog
 
 from actors.account_actor import RemoteAccountActor
 from actors.logs import configure
@@ -13,16 +15,21 @@ from actors.options import SUPERVISOR
 from actors.remote import RayFleet
 from actors.runtime import config_of
 from actors.supervisor import Supervisor
-from persistence.heartbeats import Heartbeats
+from persistence.lease import Lease, LeaseLost
 from persistence.pools import connection_pool
 from persistence.postgres_store import PostgresStore
 from persistence.quotes import QuoteReader
+
+log = structlog.get_logger(__name__)
 
 CONNECTIONS_MAX = 2
 
 
 class SupervisorActor:
-    """Supervises one namespace. `open` returns when it can be asked; accounts come back meanwhile (`wellness`)."""
+    """Supervises one namespace. `open` returns when it can be asked; accounts come back meanwhile (`wellness`).
+
+    It has the lease on the database from before its first activation to its end. One that has lost it ends at once.
+    """
 
     def __init__(self, config: bytes) -> None:
         self._config = config_of(config)
@@ -31,20 +38,29 @@ class SupervisorActor:
 
     async def open(self) -> None:
         config, self._resources = self._config, AsyncExitStack()
+        beats = await self._resources.enter_async_context(
+            connection_pool(config.database_url, connections_max=1, read_only=False)
+        )
+        lease = Lease(
+            beats,
+            worker=SUPERVISOR,
+            cluster=f"{ray.get_runtime_context().get_session_name()}/{config.namespace}",
+            holder=secrets.token_hex(8),
+            lease_ms=config.supervisor.lease_ms,
+            poll_ms=config.supervisor.heartbeat_ms // 4,
+        )
+        await lease.take()
+        self._resources.push_async_callback(lease.release)
         store = await self._resources.enter_async_context(
             PostgresStore.connect(config.database_url, pool_size_max=CONNECTIONS_MAX, application_name=SUPERVISOR)
         )
         quotes = await self._resources.enter_async_context(QuoteReader(config.database_url, query=config.quotes_query))
-        beats = await self._resources.enter_async_context(
-            connection_pool(config.database_url, connections_max=1, read_only=False)
-        )
-        heartbeats = Heartbeats(beats)
         self._supervisor = Supervisor(
             RayFleet(RemoteAccountActor, config),
             store,
             quotes,
             config.supervisor,
-            beat=lambda detail: heartbeats.beat(SUPERVISOR, kind="supervisor", detail=detail),
+            beat=lambda detail: _kept(lease, detail),
             entropy=secrets.token_bytes,
         )
         self._resources.push_async_callback(self._supervisor.close)
@@ -82,6 +98,14 @@ class SupervisorActor:
         self._starting.cancel()
         await asyncio.gather(self._starting, return_exceptions=True)
         await self._resources.aclose()
+
+
+async def _kept(lease: Lease, detail: dict[str, object]) -> None:
+    try:
+        await lease.keep(detail)
+    except LeaseLost as lost:
+        log.error("supervisor_replaced", why=str(lost))
+        os._exit(1)  # to go on would be to fence what the other activates; nothing is lost, Postgres holds it
 
 
 RemoteSupervisorActor = ray.remote(SupervisorActor)

@@ -5,8 +5,8 @@ A thread cannot be cancelled: given up, it would go on starting what nobody stop
 """
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypeVar
 
 Made = TypeVar("Made")
@@ -26,3 +26,15 @@ async def started(stack: AsyncExitStack, start: Callable[[], Made], *, stop: Cal
     """What `start` returns. `stop` is due at the end of the stack whatever became of the start."""
     stack.push_async_callback(asyncio.to_thread, stop)
     return await to_its_end(start)
+
+
+@asynccontextmanager
+async def alongside(work: Coroutine[None, None, Made]) -> "AsyncIterator[asyncio.Task[Made]]":
+    """`work` in a task, from the first await of the block on. Where the block fails, it is cancelled and has ended."""
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    except BaseException:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        raise

@@ -29,7 +29,7 @@ from actors.remote import RayOverseer, reach
 from actors.runtime import RuntimeConfig
 from configs.settings import DEFAULTS, Settings
 from gateway.app import build_app
-from gateway.blocking import started, to_its_end
+from gateway.blocking import alongside, started, to_its_end
 from gateway.json_body import BodyLimits
 from gateway.parts import GatewayLimits, GatewayParts
 from gateway.rates import RateLimit
@@ -89,10 +89,11 @@ async def running_engine(
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
         step = _Steps(report)
-        database_url, adopted = await _database(settings, stack, step)
-        await to_its_end(partial(upgrade, database_url))
-        step.done("schema", f"at {head()} (head)")
-        ray_address = await _ray(settings, stack, log_to_driver)
+        async with alongside(_ray(settings, stack, log_to_driver)) as joining:  # neither needs the other
+            database_url, adopted = await _database(settings, stack, step)
+            await to_its_end(partial(upgrade, database_url))
+            step.done("schema", f"at {head()} (head)")
+            ray_address = await joining
         step.done("ray", ray_address)
         config = runtime_config(settings, database_url, cluster.room_for_hosts())
         core = cluster.CoreActors(config)
@@ -145,6 +146,7 @@ def runtime_config(settings: Settings, database_url: str, room: int) -> RuntimeC
             marking_cadence_ms=settings.marking.cadence_ms,
             quotes_poll_ms=settings.quotes.poll_interval_ms,
             heartbeat_ms=settings.supervisor.heartbeat_ms,
+            lease_ms=HEARTBEATS_MISSED_MAX * settings.supervisor.heartbeat_ms,
         ),
         persister=PersisterLimits(
             queue_events_max=persister.queue_events_max,
@@ -226,10 +228,9 @@ async def _parts(
 
     async def heartbeat() -> Wellness:
         beat = await heartbeats.read(SUPERVISOR)
-        age_ms_max = HEARTBEATS_MISSED_MAX * config.supervisor.heartbeat_ms
         if beat is None:
             return Wellness("heartbeat", False, "the supervisor never beat")
-        return Wellness("heartbeat", beat.age_ms <= age_ms_max, f"{beat.age_ms} ms old")
+        return Wellness("heartbeat", beat.age_ms <= config.supervisor.lease_ms, f"{beat.age_ms} ms old")
 
     return GatewayParts(
         client=client,

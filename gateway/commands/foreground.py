@@ -145,12 +145,13 @@ def _explained(error: Exception) -> CommandError | None:
     import sqlalchemy.exc
 
     from persistence.embedded import EmbeddedPostgresError
+    from persistence.lease import DatabaseTaken
     from persistence.quotes import QuoteQueryError
     from persistence.store import StoreUnavailable
     from persistence.tokens import TokenRefused
 
     match error:
-        case EmbeddedPostgresError() | QuoteQueryError() | StoreUnavailable() | TokenRefused():
+        case DatabaseTaken() | EmbeddedPostgresError() | QuoteQueryError() | StoreUnavailable() | TokenRefused():
             return CommandError(str(error))
         case psycopg.OperationalError() | sqlalchemy.exc.OperationalError():
             return CommandError(f"the database does not answer: {str(getattr(error, 'orig', error)).strip()}")

@@ -50,12 +50,16 @@ class Served:
     def database_url(self) -> str:
         return str(self.run["databaseUrl"])
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the program is started with."""
+        return os.environ | {"PROP_BOOTSTRAP_TOKEN": TOKEN, "PROP_MARKING__CADENCE_MS": "0"} | self._environment
+
     def start(self) -> None:
         """Start serving; returns when `run.json` says that it is ready."""
         run_file = self.data_dir / "run.json"
         run_file.unlink(missing_ok=True)
         self.data_dir.mkdir(parents=True, exist_ok=True)
-        environment = os.environ | {"PROP_BOOTSTRAP_TOKEN": TOKEN, "PROP_MARKING__CADENCE_MS": "0"} | self._environment
         with (self.data_dir / "serve.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
@@ -70,7 +74,7 @@ class Served:
                 ],
                 stdout=log,
                 stderr=log,
-                env=environment,
+                env=self.environment,
             )
         eventually(run_file.exists, "run.json", seconds_max=READY_SECONDS_MAX, alive=self._process)
         self.run = json.loads(run_file.read_text())

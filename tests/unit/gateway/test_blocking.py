@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from gateway.blocking import started
+from gateway.blocking import alongside, started
 
 
 class Server:
@@ -53,3 +53,31 @@ async def test_what_did_not_start_is_stopped_too() -> None:
         async with AsyncExitStack() as stack:
             await started(stack, fail, stop=server.stop)
     assert server.said == ["stopped"]
+
+
+async def test_what_runs_alongside_has_ended_when_the_block_has_failed():
+    ended: list[str] = []
+
+    async def work() -> str:
+        try:
+            await asyncio.Event().wait()
+            return "never"
+        finally:
+            ended.append("work")
+
+    async def block() -> None:
+        async with alongside(work()):
+            await asyncio.sleep(0)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await block()
+    assert ended == ["work"]
+
+
+async def test_what_runs_alongside_gives_its_result():
+    async def work() -> str:
+        return "made"
+
+    async with alongside(work()) as working:
+        assert await working == "made"
