@@ -15,7 +15,7 @@ from typing import Final, Generic, TypeVar
 
 import msgspec
 import structlog
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion11, hdrs, web
 
 from gateway import wire
 from gateway.admission import Admission
@@ -96,7 +96,8 @@ async def streamed(
     response = web.StreamResponse(
         headers={hdrs.CONTENT_TYPE: MEDIA_TYPE, hdrs.CACHE_CONTROL: "no-store", "X-Accel-Buffering": "no"}
     )
-    response.enable_chunked_encoding()
+    if request.version >= HttpVersion11:  # to an older client the end of the connection is the end of the stream
+        response.enable_chunked_encoding()
     await response.prepare(request)
     stream = _Stream(request, response, feed, limits, admission, recheck)
     try:

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.postgres
 
 ACCOUNTS = "/api/v1/prop/accounts"
 EVENTS = "/api/v1/prop/events"
+WANTED = "text/event-stream"
 
 
 async def act(door: Door, account_id: str, run: str, count: int = 1, rationale: str = "") -> None:
@@ -188,6 +189,24 @@ def _everything(reader: socket.socket) -> bytes:
     while not heard.endswith(b"0\r\n\r\n") and (chunk := reader.recv(65_536)):
         heard += chunk
     return bytes(heard)
+
+
+async def test_a_proxy_of_http_1_0_is_streamed_to_as_well(door: Door):
+    await door.opened()
+    host, port = door.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(f"GET {EVENTS} HTTP/1.0\r\nAuthorization: Bearer {BOOTSTRAP}\r\nAccept: {WANTED}\r\n\r\n".encode())
+    async with asyncio.timeout(5):
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.0 200 ")
+        assert b"Transfer-Encoding" not in head
+        assert await reader.readuntil(b"\n\n") == b"retry: 1000\n: stream\n\n"
+        assert b"\nevent: account_created\ndata: {" in await reader.readuntil(b"\n\n")
+        assert b"\nevent: account_started\ndata: {" in await reader.readuntil(b"\n\n")
+        draining = asyncio.create_task(door.server.drain())
+        assert await reader.read() == b": this gateway is stopping; resume with Last-Event-ID\n\n"
+        await draining
+    writer.close()
 
 
 async def test_a_reader_that_takes_nothing_at_all_is_cut_off(engine: Desk):
