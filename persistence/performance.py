@@ -18,8 +18,8 @@ from engine.results import ResultView
 from engine.standings import Pass, PassMark, Racer, Standing, common_pass, ranked
 from persistence.pools import Pool, rows
 
-CURVE_ROWS: Final = 5_000
-"""Points read at once; the whole of a curve is never held."""
+CURVE_ROWS: Final = 1_000
+"""Points read at once: the whole of a curve is never held, and other requests wait for no more than these."""
 MARKS_LOOKED_AT: Final = 8
 """Last marks of each account in which a pass common to all is looked for."""
 RACE_ACCOUNTS_MAX: Final = 10_000

@@ -14,7 +14,7 @@ import structlog
 
 from gateway.routes import ROUTES
 from persistence.embedded import EmbeddedPostgres
-from prop import AsyncProp, StreamedEvent, close, open_
+from prop import AsyncProp, Prop, StreamedEvent, close, open_
 from tests.e2e.gateway.conftest import BOOTSTRAP, gateway_on
 from tests.e2e.gateway.door import Door
 from tests.e2e.gateway.threaded import gateway_in_a_thread
@@ -103,6 +103,17 @@ async def _collect(client: AsyncProp, into: list[StreamedEvent]) -> None:
 def url(postgres_server: EmbeddedPostgres, migrated_template: str) -> Iterator[str]:
     with gateway_in_a_thread(postgres_server, migrated_template) as found:
         yield found
+
+
+async def test_the_blocking_client_works_where_a_loop_runs_already(url: str):
+    """As in a notebook: the caller's loop stands still meanwhile, the client has its own."""
+    with Prop(url, BOOTSTRAP) as client:
+        account = client.start(client.create_account("user-7", "clone-9").id)
+        taken = client.decide(account.id, [open_("BTC-USD", "long", quantity="0.1")])
+        events = client.follow_ledger(account.id)
+        assert [next(events).seq for _ in range(taken.account_seq)] == list(range(1, taken.account_seq + 1))
+        assert client.snapshot(account.id, min_seq=taken.account_seq).account_seq == taken.account_seq
+        assert [each.id for each in client.accounts(status="active")] == [account.id]
 
 
 def test_the_guide_runs_as_it_stands(url: str, capsys: pytest.CaptureFixture[str]):
