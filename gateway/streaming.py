@@ -2,7 +2,8 @@
 
 Guarantee: every event after the one the reader named, once, in the order of the feed, for as long as the stream lasts;
 whatever ends it (a slow reader, a restart, a lost connection), sending the last `id:` as `Last-Event-ID` goes on
-exactly there. The last event of a reader that was too slow is `resync`; a gateway that stops says so in a comment.
+exactly there. The first thing sent is the `id:` of where the stream begins. The last event of a reader that was too
+slow is `resync`; a gateway that stops says so in a comment.
 
 A stream is no request in flight: it gives that place back and takes one of the streams'. Its token is looked at again
 with every heartbeat.
@@ -134,7 +135,8 @@ class _Stream(Generic[Key]):
         self._beat_due = self._now() + limits.heartbeat_ms / 1000
 
     async def run(self, tail: Tail) -> None:
-        await self._write(f"retry: {RETRY_MS}\n: stream\n\n".encode())
+        # The id first: who began `now` and was cut before anything came has to know where that was.
+        await self._write(f"retry: {RETRY_MS}\nid: {self._feed.id_of(self._at)}\n\n".encode())
         try:
             await self._catch_up()
             async with tail.subscribed(self._feed.belongs) as live:

@@ -49,9 +49,11 @@ async def follow(transport: Transport, path: str, *, query: Query, after: str | 
         began, first, was_had = loop.time(), transport.pauses(), False
         retry_after_s = None
         try:
-            async for event in _connected(transport, path, query, last):
-                last, pauses = event.stream_id, None
-                yield event
+            async for place, event in _connected(transport, path, query, last):
+                last = place
+                if event is not None:
+                    pauses = None
+                    yield event
             failure: Exception = Unreachable("the stream keeps ending")
             was_had = True
         except _Cut as cut:
@@ -82,9 +84,11 @@ class _Cut(Exception):
         self.why = why
 
 
-async def _connected(transport: Transport, path: str, query: Query, last: str | None) -> AsyncIterator[StreamedEvent]:
-    """The events of one connection, until it ends as streams do. Raises `_Cut`, or what a request that never became a
-    stream raises."""
+async def _connected(
+    transport: Transport, path: str, query: Query, last: str | None
+) -> AsyncIterator[tuple[str, StreamedEvent | None]]:
+    """Places, each with its event, of one connection, until it ends as streams do; the first is where it begins. Raises
+    `_Cut`, or what a request that never became a stream raises."""
     headers = {"Accept": MEDIA_TYPE} | ({} if last is None else {"Last-Event-ID": last})
     timeout = aiohttp.ClientTimeout(total=None, sock_read=SILENCE_SECONDS_MAX)
     async with asyncio.timeout(min(ATTEMPT_SECONDS_MAX, transport.deadline_s)):
@@ -105,8 +109,8 @@ async def _connected(transport: Transport, path: str, query: Query, last: str | 
             async for fields in _messages(response.content):
                 if fields.get("event") == "resync":
                     return
-                if "id" in fields and "data" in fields:
-                    yield _event(fields)
+                if "id" in fields:
+                    yield fields["id"], _event(fields) if "data" in fields else None
         except _CUT as error:
             raise _Cut(error) from error
 

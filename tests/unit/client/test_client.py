@@ -275,7 +275,7 @@ class Streaming:
         script = self._scripts.pop(0) if len(self._scripts) > 1 else self._scripts[0]
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        await response.write(b"retry: 1000\n: stream\n\n")
+        await response.write(f"retry: 1000\nid: {self.asked[-1] or 'the beginning'}\n\n".encode())
         for step in script:
             if isinstance(step, float):
                 await asyncio.sleep(step)
@@ -302,6 +302,13 @@ async def test_a_stream_that_was_quiet_for_longer_than_the_deadline_is_taken_up_
         events = client.events()
         assert [(await anext(events)).seq for _ in range(3)] == [1, 2, 3]
     assert gateway.asked == [None, "1", "2"]
+
+
+async def test_who_began_now_and_was_cut_before_anything_came_goes_on_from_then():
+    gateway = Streaming([0.0], [1])
+    async with gateway.url() as url, AsyncProp(url, "token") as client:
+        assert (await anext(client.events(start="now"))).seq == 1
+    assert gateway.asked == [None, "the beginning"]
 
 
 async def test_a_stream_that_brings_nothing_is_taken_up_again_for_ever(monkeypatch: pytest.MonkeyPatch):
