@@ -42,6 +42,7 @@ from persistence.migrations.run import head, upgrade
 from persistence.performance import Performance
 from persistence.pools import connection_pool
 from persistence.postgres_store import PostgresStore
+from persistence.preflight import preflight
 from persistence.queries import Queries
 from persistence.quotes import QuoteReader
 from persistence.tokens import Tokens
@@ -51,6 +52,8 @@ PORTS_TRIED = 50
 HEARTBEATS_MISSED_MAX = 5
 READY_POLL_S = 0.05
 POSTGRES_WATCH_S = 0.5
+CORE_CONNECTIONS = 12
+"""To Postgres, beside the gateway's: supervisor, persister, a first few account actors, and an operator."""
 WAITING_SAID_EVERY_S = 5.0
 
 log = structlog.get_logger(__name__)
@@ -91,6 +94,7 @@ async def running_engine(
         step = _Steps(report)
         async with alongside(_ray(settings, stack, log_to_driver)) as joining:  # neither needs the other
             database_url, adopted = await _database(settings, stack, step)
+            await _fit(settings, database_url)
             await to_its_end(partial(upgrade, database_url))
             step.done("schema", f"at {head()} (head)")
             ray_address = await joining
@@ -174,6 +178,14 @@ async def _database(settings: Settings, stack: AsyncExitStack, step: _Steps) -> 
         "postgres", f"bundled, port {postgres.port}" + (", still running from before" if postgres.adopted else "")
     )
     return postgres.url, postgres.adopted
+
+
+async def _fit(settings: Settings, database_url: str) -> None:
+    """Raises `UnfitDatabase`."""
+    wanted = 2 * settings.database.pool_size_max + CORE_CONNECTIONS
+    found = await to_its_end(partial(preflight, database_url, connections=wanted))
+    for warning in found.warnings:
+        log.warning("preflight", warning=warning)
 
 
 async def _keep(postgres: EmbeddedPostgres) -> None:

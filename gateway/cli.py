@@ -3,7 +3,7 @@
 Owns no work: each command is a module of `gateway.commands`, which imports what it needs when it runs, so that
 `prop --help` is quick and loads neither Ray nor a web server.
 
-Exit codes: 0 done, 1 found something wrong (`verify`), 2 could not do it (usage, unreachable, refused).
+Exit codes: 0 done, 1 found something wrong (`verify`, `rebuild`), 2 could not do it (usage, unreachable, refused).
 """
 
 import sys
@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import typer
 
-from gateway.commands import accounts, config, demo, mark_to_market, migrate, serve, token, verify
+from gateway.commands import accounts, config, demo, mark_to_market, migrate, rebuild, serve, token, verify
 from gateway.commands.terminal import UNHEARD, CommandError, silence
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.command()(serve.serve)
 app.command()(demo.demo)
 app.command()(accounts.accounts)
 app.command()(verify.verify)
+app.command()(rebuild.rebuild)
 app.command()(migrate.migrate)
 app.add_typer(token.app)
 app.add_typer(mark_to_market.app)

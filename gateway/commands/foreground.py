@@ -146,6 +146,8 @@ def _explained(error: Exception) -> CommandError | None:
 
     from persistence.embedded import EmbeddedPostgresError
     from persistence.lease import DatabaseTaken
+    from persistence.migrations.run import NewerSchema
+    from persistence.preflight import UnfitDatabase
     from persistence.quotes import QuoteQueryError
     from persistence.store import StoreUnavailable
     from persistence.tokens import TokenRefused
@@ -153,6 +155,8 @@ def _explained(error: Exception) -> CommandError | None:
     match error:
         case DatabaseTaken() | EmbeddedPostgresError() | QuoteQueryError() | StoreUnavailable() | TokenRefused():
             return CommandError(str(error))
+        case UnfitDatabase() | NewerSchema():
+            return CommandError(f"not on this database: {error}")
         case psycopg.OperationalError() | sqlalchemy.exc.OperationalError():
             return CommandError(f"the database does not answer: {str(getattr(error, 'orig', error)).strip()}")
         case OSError():  # a port, a full disk, a Ray that is not there

@@ -31,6 +31,8 @@ def migrate(
             before = run.current(url)
             run.upgrade(url)
             after = run.current(url)
+        except run.NewerSchema as newer:
+            raise CommandError(str(newer)) from None
         except (sqlalchemy.exc.OperationalError, sqlalchemy.exc.ArgumentError) as error:
             why = str(getattr(error, "orig", error)).strip()
             raise CommandError(f"the schema was not changed: {why}") from None

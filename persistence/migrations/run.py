@@ -28,16 +28,26 @@ LOCK_TIMEOUT_MS: Final = 5_000
 CONNECT_TIMEOUT_S: Final = 10
 
 
+class NewerSchema(Exception):
+    """The database is at a version of a later program: this one must not write to it. The message says what to do."""
+
+
 def upgrade(url: str) -> None:
     """Apply every version that `postgresql://...` lacks, and put right what older programs and restores left.
 
-    Raises `sqlalchemy.exc.OperationalError` past a timeout."""
+    Raises `NewerSchema`, or `sqlalchemy.exc.OperationalError` past a timeout."""
     with _connected(url) as connection:
         _set_lock_timeout(connection, MIGRATOR_WAIT_MS_MAX)
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": LOCK_KEY})
         connection.commit()
         _set_lock_timeout(connection, LOCK_TIMEOUT_MS)
         config = _config()
+        revision = MigrationContext.configure(connection).get_current_revision()
+        if revision not in (None, *(each.revision for each in ScriptDirectory.from_config(config).walk_revisions())):
+            raise NewerSchema(
+                f"the database is at version {revision}, which this program does not know: a later one migrated it. "
+                "Run that one, or restore a backup from before."
+            )
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
         connection.commit()

@@ -53,6 +53,14 @@ def test_an_interrupted_migration_leaves_nothing_behind(empty_database_url: str)
     assert run.current(empty_database_url) == run.head()
 
 
+def test_a_database_of_a_later_program_is_left_alone(database_url: str):
+    with psycopg.connect(database_url, autocommit=True) as other:
+        other.execute("update alembic_version set version_num = '9999'")
+    with pytest.raises(run.NewerSchema, match="version 9999"):
+        run.upgrade(database_url)
+    assert run.current(database_url) == "9999"
+
+
 def test_a_migrator_does_not_wait_for_another_for_ever(empty_database_url: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(run, "MIGRATOR_WAIT_MS_MAX", 50)
     with psycopg.connect(empty_database_url) as other:
