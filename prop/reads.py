@@ -170,7 +170,13 @@ class ReadCalls(Calls):
         query = {"afterSeq": after_seq, "type": type, "minSeq": min_seq, "waitMs": wait_ms}
         return self._rows(of_account(account_id, "ledger"), LedgerEvent, query)
 
-    def follow_ledger(self, account_id: str, *, after_seq: int = 0) -> AsyncIterator[StreamedEvent]:
+    def follow_ledger(
+        self,
+        account_id: str,
+        *,
+        after_seq: int = 0,
+        type: str | None = None,  # the name that the API has for it
+    ) -> AsyncIterator[StreamedEvent]:
         """Ledger events of an account after `after_seq`: those that are there, then each as it is committed, for ever.
 
         >>> async for event in prop.follow_ledger(account.id):
@@ -179,7 +185,7 @@ class ReadCalls(Calls):
         1 account_created
         """
         after = str(after_seq) if after_seq else None
-        return follow(self._transport, of_account(account_id, "ledger"), query={}, after=after)
+        return follow(self._transport, of_account(account_id, "ledger"), query={"type": type}, after=after)
 
     def events(
         self, *, after: str | None = None, start: Literal["beginning", "now"] = "beginning"

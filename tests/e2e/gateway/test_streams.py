@@ -5,6 +5,7 @@ import socket
 import time
 from typing import Any
 
+import psycopg
 import pytest
 
 from gateway.parts import GatewayLimits
@@ -160,6 +161,35 @@ async def test_what_just_happened_is_told_within_a_quarter_of_a_second(door: Doo
             await stream.take(1)
             late.append(time.perf_counter() - answered)
     assert sorted(late)[10] < 0.25, late
+
+
+async def test_a_transaction_that_stays_open_holds_the_end_back_and_loses_nothing(engine: Desk):
+    """What commits before it is shown after it, and the streams beat on meanwhile."""
+    limits = GatewayLimits(streams=StreamLimits(heartbeat_ms=100, poll_ms=10))
+    async with gateway_on(engine, limits) as door, await psycopg.AsyncConnection.connect(engine.url) as slow:
+        account_id = await door.opened()
+        async with (
+            listening(door, EVENTS) as of_all,
+            listening(door, f"{ACCOUNTS}/{account_id}/ledger") as of_one,
+        ):
+            for stream in (of_all, of_one):
+                assert [told.data["seq"] for told in await stream.take(2)] == [1, 2]
+            await slow.execute("select pg_current_xact_id()")
+            await act(door, account_id, "r1", 3)
+            page = (await door.get(f"{EVENTS}?limit=10")).json
+            assert [event["seq"] for event in page["data"]] == [1, 2]
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(1.5):
+                    await of_all.next()
+            assert "heartbeat" in of_all.comments
+            async with listening(door, f"{ACCOUNTS}/{account_id}/ledger") as late:
+                assert [told.data["seq"] for told in await late.take(5)] == [1, 2, 3, 4, 5]  # history is not held back
+                await slow.rollback()
+                await act(door, account_id, "r2")
+                for stream, expected in ((of_all, [3, 4, 5, 6]), (of_one, [3, 4, 5, 6]), (late, [6])):
+                    assert [told.data["seq"] for told in await stream.take(len(expected))] == expected
+        rest = (await door.get(f"{EVENTS}?cursor={page['nextCursor']}")).json
+        assert [event["seq"] for event in rest["data"]] == [3, 4, 5, 6]
 
 
 async def test_a_quiet_stream_beats(engine: Desk):
