@@ -69,7 +69,8 @@ class GatewaySettings(Section):
     body_timeout_ms: AtLeastOne
     """Time for the request body to arrive, against slow senders."""
     idle_timeout_ms: AtLeastOne
-    """Keep-alive of an idle connection; longer than the usual 60 s of a load balancer, which should close first."""
+    """Keep-alive of an idle connection, and patience with a reader that takes nothing of its answer; longer than the
+    usual 60 s of a load balancer, which should close first."""
     connections_max: AtLeastOne
     """Open connections; further ones are closed at once."""
     deadline_ms: AtLeastOne

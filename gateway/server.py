@@ -1,8 +1,9 @@
 """The server: the app on a socket, with the deadlines and limits that aiohttp does not have.
 
 Owns the connection: its head must arrive within `header_timeout_ms` of its first byte, an idle one is closed after
-`idle_timeout_ms`, one past `connections_max` at once. What is no HTTP is answered with a problem, too. Bodies are
-never decompressed. Stopping: refuse new work, let what is in flight finish up to a limit, close.
+`idle_timeout_ms`, and so is one that takes nothing of its answer for as long; one past `connections_max` at once. What
+is no HTTP is answered with a problem, too. Bodies are never decompressed. Stopping: refuse new work, let what
+is in flight finish up to a limit, close.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 from aiohttp import hdrs, web
@@ -41,12 +42,29 @@ class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Connection(RequestHandler, Watched):
-    """One HTTP connection whose head has a deadline."""
+    """One HTTP connection: its head has a deadline, and so has its reader."""
 
-    def __init__(self, server: web.Server, *, header_timeout_ms: int, **options: Any) -> None:
-        super().__init__(server, loop=asyncio.get_running_loop(), **options)
+    def __init__(self, server: web.Server, *, header_timeout_ms: int, idle_timeout_ms: int, **options: Any) -> None:
+        idle_seconds = idle_timeout_ms / 1000
+        super().__init__(server, loop=asyncio.get_running_loop(), keepalive_timeout=idle_seconds, **options)
         self._header_seconds = header_timeout_ms / 1000
         self._head_due: asyncio.TimerHandle | None = None
+        self._stall_seconds = idle_seconds
+        self._stall_due: asyncio.TimerHandle | None = None
+        self._socket: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._socket = cast(asyncio.Transport, transport)
+        self._socket.set_write_buffer_limits(high=0)  # told of every byte that the reader leaves
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_reader()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._reader_has_taken()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -58,6 +76,7 @@ class Connection(RequestHandler, Watched):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._head_has_come()
+        self._reader_has_taken()
         super().connection_lost(exc)
         if self.on_lost is not None:
             self.on_lost()
@@ -99,6 +118,22 @@ class Connection(RequestHandler, Watched):
         self._head_due = None
         if self._is_awaiting_head():
             self.force_close()
+
+    def _watch_reader(self) -> None:
+        if self._socket is not None:
+            left = self._socket.get_write_buffer_size()
+            self._stall_due = self._loop.call_later(self._stall_seconds, self._look_at_reader, self._socket, left)
+
+    def _look_at_reader(self, socket: asyncio.Transport, left_before: int) -> None:
+        if socket.get_write_buffer_size() < left_before:
+            self._watch_reader()  # slow, but it reads
+        else:
+            socket.abort()  # to close would be to wait for it
+
+    def _reader_has_taken(self) -> None:
+        if self._stall_due is not None:
+            self._stall_due.cancel()
+            self._stall_due = None
 
 
 class _Full(asyncio.Protocol):
@@ -174,7 +209,7 @@ def _connections(server: web.Server, limits: ServerLimits) -> Callable[[], async
         return Connection(
             server,
             header_timeout_ms=limits.header_timeout_ms,
-            keepalive_timeout=limits.idle_timeout_ms / 1000,
+            idle_timeout_ms=limits.idle_timeout_ms,
             lingering_time=LINGER_SECONDS,
             max_line_size=HEAD_LINE_BYTES_MAX,
             max_field_size=HEAD_LINE_BYTES_MAX,

@@ -9,6 +9,7 @@ import gzip
 import io
 import json
 import re
+import socket
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -291,3 +292,32 @@ async def test_a_crowd_of_idle_connections_does_not_keep_others_out(engine: Desk
         for _, writer in crowd:
             writer.close()
         assert (await door.get("/livez")).status == 200
+
+
+@pytest.mark.parametrize("path", ["/openapi.json", "/docs"])
+async def test_a_crowd_that_reads_no_answer_does_not_keep_others_out(engine: Desk, path: str):
+    """No token is needed to ask for what is larger than a socket holds."""
+    limits = ServerLimits(connections_max=20, header_timeout_ms=300, idle_timeout_ms=300)
+    asked = get(path, token=None).replace(b"Connection: close\r\n", b"") * 200
+    async with gateway_on(engine, LIMITS, limits) as door:
+        host, port = door.url.removeprefix("http://").split(":")
+        crowd = [socket.socket() for _ in range(limits.connections_max)]
+        try:
+            for each in crowd:
+                each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+                each.setblocking(False)
+                await asyncio.get_running_loop().sock_connect(each, (host, int(port)))
+                await asyncio.get_running_loop().sock_sendall(each, asked)
+            async with asyncio.timeout(10):
+                while not await is_let_in(door):
+                    await asyncio.sleep(0.05)
+        finally:
+            for each in crowd:
+                each.close()
+
+
+async def is_let_in(door: Door) -> bool:
+    try:
+        return await exchanged(door, get("/livez", token=None)) != b""
+    except ConnectionResetError:  # closed before it was heard
+        return False
