@@ -38,10 +38,11 @@ class Racer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PassMark(msgspec.Struct, frozen=True, kw_only=True):
-    """What one pass made of one account."""
+    """What one pass made of one account. `order` grows from commit to commit, whatever clocks do."""
 
     pass_id: str
     at: datetime
+    order: int
     equity: Decimal
 
 
@@ -72,12 +73,15 @@ def common_pass(racers: Sequence[Racer], marks: Marks, held: Callable[[str, date
     """The newest pass that covers everybody; `held` says whether an account had a position at a moment."""
     marked_in: dict[str, set[str]] = {}
     at: dict[str, datetime] = {}
+    order: dict[str, tuple[int, datetime]] = {}
     for account_id, its_marks in marks.items():
         for mark in its_marks:
             marked_in.setdefault(mark.pass_id, set()).add(account_id)
             at[mark.pass_id] = max(mark.at, at.get(mark.pass_id, mark.at))
+            place = (mark.order, mark.at)
+            order[mark.pass_id] = max(place, order.get(mark.pass_id, place))
     running = [racer.id for racer in racers if racer.is_marked]
-    for pass_id in sorted(at, key=lambda each: (at[each], each), reverse=True):
+    for pass_id in sorted(order, key=lambda each: (order[each], each), reverse=True):
         absent = (account_id for account_id in running if account_id not in marked_in[pass_id])
         if not any(held(account_id, at[pass_id]) for account_id in absent):
             return Pass(pass_id, at[pass_id])

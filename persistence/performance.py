@@ -55,9 +55,10 @@ order by account.created_at, account.id
 limit %(limit)s
 """
 _MARKS: Final = """
-select account_id::text, mark.pass_id, mark.at, mark.equity
+select account_id::text, mark.pass_id, mark.at, mark.commit_xid::text, mark.equity
 from unnest(%(ids)s::uuid[]) as account_id cross join lateral (
-    select payload ->> 'passId' as pass_id, occurred_at as at, (payload ->> 'equity')::numeric(28, 8) as equity
+    select payload ->> 'passId' as pass_id, occurred_at as at, commit_xid,
+        (payload ->> 'equity')::numeric(28, 8) as equity
     from prop_ledger_events event
     where event.account_id = account_id.account_id and type = 'mark_to_market' order by seq desc limit %(marks)s) mark
 """
@@ -156,8 +157,8 @@ class Performance:
     async def _marks(self, account_ids: list[str]) -> dict[str, list[PassMark]]:
         found: defaultdict[str, list[PassMark]] = defaultdict(list)
         asked = {"ids": account_ids, "marks": MARKS_LOOKED_AT}
-        for account_id, pass_id, at, equity in await rows(self._pool, tuple_row, _MARKS, asked):
-            found[account_id].append(PassMark(pass_id=pass_id, at=at, equity=equity))
+        for account_id, pass_id, at, xid, equity in await rows(self._pool, tuple_row, _MARKS, asked):
+            found[account_id].append(PassMark(pass_id=pass_id, at=at, order=int(xid), equity=equity))
         return found
 
     async def _episodes(

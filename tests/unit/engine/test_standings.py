@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 from engine.standings import Pass, PassMark, Racer, common_pass, ranked
 
 BEGIN = datetime(2026, 1, 5, tzinfo=UTC)
@@ -17,7 +19,10 @@ def racer(name: str, equity: int = 100, **more: Any) -> Racer:
 
 def marks(*equities: tuple[int, int]) -> list[PassMark]:
     """(number of the pass, equity) of one account's marks, newest first."""
-    return [PassMark(pass_id=f"p{number}", at=moment(number), equity=Decimal(equity)) for number, equity in equities]
+    return [
+        PassMark(pass_id=f"p{number}", at=moment(number), order=number, equity=Decimal(equity))
+        for number, equity in equities
+    ]
 
 
 def moment(number: int) -> datetime:
@@ -31,6 +36,13 @@ def holding(*names: str) -> Any:
 def test_the_newest_pass_in_which_everybody_was_marked():
     seen = {"a": marks((3, 1), (2, 1), (1, 1)), "b": marks((2, 5), (1, 5))}
     assert common_pass([racer("a"), racer("b")], seen, holding("a", "b")) == Pass("p2", moment(2))
+
+
+def test_the_newest_is_the_last_to_commit_whatever_the_clock_said():
+    set_back = [PassMark(pass_id="p0", at=moment(1), order=9, equity=Decimal(7)), *marks((2, 1), (1, 1))]
+    assert common_pass([racer("a")], {"a": set_back}, holding("a")) == Pass("p0", moment(1))
+    restored = [msgspec.structs.replace(mark, order=0) for mark in marks((2, 1), (1, 1))]
+    assert common_pass([racer("a")], {"a": restored}, holding("a")) == Pass("p2", moment(2))
 
 
 def test_who_held_nothing_needs_no_mark():
