@@ -9,15 +9,19 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.chaos.faults import FAULTS
+from tests.chaos.faults import FAULTS, NOT_EVERYWHERE
 from tests.chaos.run import run
 
 
 def main() -> int:
     options = _options()
-    folder = Path(tempfile.mkdtemp(prefix="prop-chaos-"))  # short, so that the unix socket fits
     kinds = options.faults.split(",") if options.faults else list(FAULTS)
+    left_out = {kind: why for kind in kinds if (why := NOT_EVERYWHERE.get(kind, lambda: None)()) is not None}
+    kinds = [kind for kind in kinds if kind not in left_out]
+    folder = Path(tempfile.mkdtemp(prefix="prop-chaos-"))  # short, so that the unix socket fits
     print(f"seed {options.seed}, {options.minutes:g} minutes, faults: {', '.join(kinds)}", flush=True)
+    for kind, why in left_out.items():
+        print(f"LEFT OUT {kind}: {why}", flush=True)
     report = run(
         folder, seed=options.seed, seconds=60 * options.minutes, kinds=kinds, say=lambda said: print(said, flush=True)
     )

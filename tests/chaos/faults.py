@@ -1,11 +1,16 @@
 """Faults on the real thing. Each strikes, lasts as long as it must, and leaves nothing of itself behind."""
 
+import json
 import signal
 from collections.abc import Callable, Mapping
 from random import Random
 from typing import Final, Literal
 
+import psutil
+
+from tests.chaos import disk
 from tests.chaos.system import System, signalled, wait_s
+from tests.support.served import eventually
 
 ACCOUNTS: Final = "ray::AccountActor"
 PERSISTER: Final = "ray::PersisterActor"
@@ -13,6 +18,10 @@ SUPERVISOR: Final = "ray::SupervisorActor"
 STOPPED_S: Final = (1.0, 8.0)
 CUTTING_S: Final = 2.0
 FROZEN_S: Final = 4.0
+FULL_S: Final = 3.0
+LOST_S: Final = 8.0
+LOST_PER_CENT: Final = 10
+"""Of all calls between actors as many lose their request, and as many more their reply."""
 
 Fault = Callable[[System, Random], bool]
 """Does its harm; returns whether there was anything to harm."""
@@ -23,14 +32,19 @@ def _killed(title: str) -> Fault:
 
 
 def _stopped(title: str) -> Fault:
-    def strike(system: System, chance: Random) -> bool:
-        process = system.pick(chance, title)
-        if not signalled(process, signal.SIGSTOP):
-            return False
-        wait_s(chance.uniform(*STOPPED_S))
-        return signalled(process, signal.SIGCONT) or True  # the supervisor may have ended it meanwhile
+    return lambda system, chance: _stops(system.pick(chance, title), chance)
 
-    return strike
+
+def _stops(process: psutil.Process | None, chance: Random) -> bool:
+    if not signalled(process, signal.SIGSTOP):
+        return False
+    wait_s(chance.uniform(*STOPPED_S))
+    return signalled(process, signal.SIGCONT) or True  # the supervisor may have ended it meanwhile
+
+
+def program_stopped(system: System, chance: Random) -> bool:
+    """The gateway hangs, and goes on as if nothing had been."""
+    return _stops(psutil.Process(system.engine.run["pid"]), chance)
 
 
 def program_killed(system: System, chance: Random) -> bool:
@@ -83,6 +97,30 @@ def feed_frozen(system: System, chance: Random) -> bool:
     return True
 
 
+def disk_full(system: System, chance: Random) -> bool:
+    """No room on the database's volume, for as long as somebody takes to make some; whatever ended of it is started."""
+    if system.volume is None:
+        return False
+    with system.volume.full():
+        eventually(system.refuses_rows, "a row that is refused")
+        wait_s(FULL_S)
+    system.start_postgres()
+    return True
+
+
+def calls_lost(system: System, chance: Random) -> bool:
+    """Ray itself loses requests and replies. It reads this at its start: the engine is drained under load first, and
+    killed afterwards."""
+    share = {"num_failures": -1, "req_failure_prob": LOST_PER_CENT, "resp_failure_prob": LOST_PER_CENT}
+    system.engine.stop()
+    system.engine.start(RAY_testing_rpc_failure=json.dumps({"CoreWorkerService.grpc_client.PushTask": share}))
+    wait_s(LOST_S)
+    lost = system.a_worker_said("ActorUnavailableError")
+    system.engine.kill_everything()
+    system.engine.start()
+    return lost
+
+
 FAULTS: Final[Mapping[str, Fault]] = {
     "account_actor_killed": _killed(ACCOUNTS),
     "account_actor_stopped": _stopped(ACCOUNTS),
@@ -91,6 +129,7 @@ FAULTS: Final[Mapping[str, Fault]] = {
     "supervisor_killed": _killed(SUPERVISOR),
     "supervisor_stopped": _stopped(SUPERVISOR),
     "program_killed": program_killed,
+    "program_stopped": program_stopped,
     "everything_killed": everything_killed,
     "postgres_killed": postgres_killed,
     "backend_ended": backend_ended,
@@ -98,7 +137,13 @@ FAULTS: Final[Mapping[str, Fault]] = {
     "cut_before_commit": _cutting("before"),
     "cut_after_commit": _cutting("after"),
     "feed_frozen": feed_frozen,
+    "calls_lost": calls_lost,
+    "disk_full": disk_full,
 }
+NOT_EVERYWHERE: Final[Mapping[str, Callable[[], str | None]]] = {
+    "disk_full": disk.why_not,
+}
+"""Why a fault cannot be had on this machine; None where it can."""
 QUICK: Final = (
     "account_actor_killed",
     "cut_after_commit",
@@ -109,7 +154,6 @@ QUICK: Final = (
     "cut_before_commit",
 )
 """Those that need no new start of the program."""
-STARTS: Final = ("program_killed", "everything_killed")
 
 
 def schedule(chance: Random, kinds: tuple[str, ...]) -> Callable[[], str]:

@@ -68,7 +68,7 @@ def run(folder: Path, *, seed: int, seconds: float, kinds: Sequence[str], say: S
     chance, history = Random(seed), History(folder / "history.jsonl")
     struck: list[Struck] = []
     missed: Counter[str] = Counter()
-    with system(folder, **environment) as hurt:
+    with system(folder, on_a_volume="disk_full" in kinds, **environment) as hurt:
         load = Load(hurt.engine.url, history, clients=CLIENTS, accounts=ACCOUNTS, seed=seed)
         load.start()
         following, until = schedule(chance, tuple(kinds)), time.monotonic() + seconds

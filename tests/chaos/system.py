@@ -14,9 +14,10 @@ from random import Random
 import psutil
 import psycopg
 
-from persistence.embedded import EmbeddedPostgres
+from persistence.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from tests.chaos import disk
 from tests.chaos.proxy import Proxy, proxy
-from tests.support.served import Served
+from tests.support.served import Served, eventually
 
 SYMBOLS = {"BTC-USD": 50_000, "ETH-USD": 3_000}
 FEED_EVERY_S = 0.5
@@ -27,9 +28,10 @@ COMMIT_DELAY_US = 3_000
 class System:
     """One engine, its database, and its prices. Runs until `stop`."""
 
-    def __init__(self, folder: Path, line: Proxy, **environment: str) -> None:
+    def __init__(self, folder: Path, line: Proxy, volume: disk.Volume | None, **environment: str) -> None:
         self.line = line
-        settings = {"commit_delay": str(COMMIT_DELAY_US), "commit_siblings": "0"}
+        self.volume = volume
+        settings = {"commit_delay": str(COMMIT_DELAY_US), "commit_siblings": "0"} | disk.SETTINGS
         self.postgres = EmbeddedPostgres(folder / "postgres", settings=settings)
         self.postgres.start()
         self.direct_url = self.postgres.create_database("chaos")
@@ -76,9 +78,38 @@ class System:
         self.start_postgres()
 
     def start_postgres(self) -> None:
-        self.postgres.start()
+        eventually(self._postgres_comes_up, "a PostgreSQL that stays up", seconds_max=60)
         self.direct_url = self.postgres.url_of("chaos")
         self.line.lead_to(_port_of(self.direct_url))
+
+    def _postgres_comes_up(self) -> bool:
+        try:
+            self.postgres.start()
+        except EmbeddedPostgresError:
+            return False  # found on its way out: a service manager starts it again
+        return True
+
+    def refuses_rows(self) -> bool:
+        """Whether the database has no room for a megabyte, or is down for the want of it."""
+        try:
+            with psycopg.connect(self.postgres.url_of("postgres"), connect_timeout=2) as connection:
+                connection.execute("create table probe as select repeat('x', 1000) from generate_series(1, 1000)")
+                connection.rollback()
+        except psycopg.OperationalError:  # DiskFull is one
+            return True
+        return False
+
+    def a_worker_said(self, words: str) -> bool:
+        """Whether it stands in what an actor of the running engine has logged."""
+        flag = "--session-dir="
+        sessions = {
+            Path(word.removeprefix(flag))
+            for process in self.engine.processes(flag)
+            for word in process.cmdline()
+            if word.startswith(flag)
+        }
+        logs = (log for session in sessions for log in session.glob("logs/worker-*.err"))
+        return any(words in log.read_text(errors="replace") for log in logs)
 
     def end_a_backend(self) -> None:
         """pg_terminate_backend of one connection of the engine."""
@@ -121,10 +152,10 @@ def signalled(process: psutil.Process | None, number: signal.Signals) -> bool:
 
 
 @contextlib.contextmanager
-def system(folder: Path, **environment: str) -> Iterator[System]:
-    """A started system, stopped at the end whatever happened."""
-    with proxy() as line:
-        made = System(folder, line, **environment)
+def system(folder: Path, *, on_a_volume: bool = False, **environment: str) -> Iterator[System]:
+    """A started system, stopped at the end whatever happened; its database on a volume that can be filled, if asked."""
+    with proxy() as line, disk.volume(folder / "postgres") if on_a_volume else contextlib.nullcontext() as volume:
+        made = System(folder, line, volume, **environment)
         try:
             made.start()
             yield made

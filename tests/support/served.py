@@ -55,8 +55,8 @@ class Served:
         """What the program is started with."""
         return os.environ | {"PROP_BOOTSTRAP_TOKEN": TOKEN, "PROP_MARKING__CADENCE_MS": "0"} | self._environment
 
-    def start(self) -> None:
-        """Start serving; returns when `run.json` says that it is ready."""
+    def start(self, **more: str) -> None:
+        """Start serving, with more in the environment for this once; returns when `run.json` says that it is ready."""
         run_file = self.data_dir / "run.json"
         run_file.unlink(missing_ok=True)
         self.data_dir.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ class Served:
                 ],
                 stdout=log,
                 stderr=log,
-                env=self.environment,
+                env=self.environment | more,
             )
         eventually(run_file.exists, "run.json", seconds_max=READY_SECONDS_MAX, alive=self._process)
         self.run = json.loads(run_file.read_text())
