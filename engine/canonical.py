@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum
 from hashlib import blake2b
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
@@ -33,7 +34,6 @@ class _Form:
 
     def __init__(self, *, shows_later: bool) -> None:
         self._shows_later = shows_later
-        self._fields: dict[type, tuple[tuple[tuple[str, str], ...], tuple[str, ...]]] = {}
         self._into: dict[type, Callable[[Any], Any]] = {
             **_PLAIN,
             dict: lambda value: {key: self(item) for key, item in value.items()},
@@ -46,24 +46,32 @@ class _Form:
         if into is not None:
             return into(value)
         if isinstance(value, msgspec.Struct):
-            names, later = self._fields.get(type(value)) or self._learnt(type(value))
-            made = {wire: self(getattr(value, name)) for name, wire in names}
-            for wire in later:
-                if made[wire] is None:
-                    del made[wire]
-            return made
+            into = self._into[type(value)] = self._learnt(type(value))
+            return into(value)
         if isinstance(value, Enum):
             return value.value
         raise TypeError(f"{type(value).__name__} has no canonical form")
 
-    def _learnt(self, struct: type[msgspec.Struct]) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
+    def _learnt(self, struct: type[msgspec.Struct]) -> Callable[[Any], dict[str, Any]]:
+        """How instances of a struct become a dict: found out once, since all that happens goes through it."""
         fields = msgspec.structs.fields(struct)
+        names, wires = [field.name for field in fields], [field.encode_name for field in fields]
         later = () if self._shows_later else getattr(struct, "LATER", ())
-        found = self._fields[struct] = (
-            tuple((field.name, field.encode_name) for field in fields),
-            tuple(field.encode_name for field in fields if field.name in later),
-        )
-        return found
+        left_out = tuple(field.encode_name for field in fields if field.name in later)
+        got = attrgetter(*names) if len(names) > 1 else None  # which gives a tuple of two and more only
+
+        def into(value: Any) -> dict[str, Any]:
+            found = got(value) if got is not None else [getattr(value, name) for name in names]
+            made: dict[str, Any] = dict(zip(wires, found, strict=True))
+            for wire, item in made.items():
+                if type(item) not in _AS_IT_IS:
+                    made[wire] = self(item)
+            for wire in left_out:
+                if made[wire] is None:
+                    del made[wire]
+            return made
+
+        return into
 
 
 def canonical(value: Any) -> bytes:
@@ -83,12 +91,19 @@ def _same(value: Any) -> Any:
     return value
 
 
+def _digits(value: Decimal) -> str:
+    """Plain notation. `str` is quicker, and gives it for every figure that is not very small."""
+    text = str(value)
+    return format(value, "f") if "E" in text else text
+
+
+_AS_IT_IS: Final = frozenset({str, int, bool, type(None)})
 _PLAIN: Final[dict[type, Callable[[Any], Any]]] = {
     str: _same,
     int: _same,
     bool: _same,
     type(None): _same,
-    Decimal: lambda value: format(value, "f"),
+    Decimal: _digits,
     datetime: timestamp,
     date: date.isoformat,
 }

@@ -69,7 +69,7 @@ def evolve(account: Account, event: Event, at: datetime) -> Account:
         curve=_curve(account, event, at),
         **changes,
     )
-    check(after)
+    check(after, account)
     if isinstance(event, PositionChanged | MarkedToMarket | FillVoided):
         invariant(after.cash == event.cash and after.equity == event.equity, f"{event.TYPE} restates another balance")
     return after

@@ -3,10 +3,12 @@
 A broken invariant is a defect of the engine, never of the input: the activation is poisoned and rebuilt.
 """
 
+from collections.abc import Iterable
 from decimal import Decimal
 
 from engine.account import Account
 from engine.money import STORED_MAGNITUDE, ZERO
+from engine.positions import Position, PositionKey
 
 
 class InvariantBroken(AssertionError):
@@ -19,22 +21,27 @@ def invariant(holds: bool, message: str) -> None:
         raise InvariantBroken(message)
 
 
-def check(account: Account) -> None:
-    """Conservation, magnitudes and position sanity of one account value."""
+def check(account: Account, before: Account | None = None) -> None:
+    """Conservation, magnitudes and position sanity of one account value. Positions that `before` has in this very value
+    were looked at when it was made, since nothing that is made here ever changes."""
     expected = account.starting_balance + account.realized_pnl - account.fees_paid + account.adjustments
-    invariant(account.cash == expected, f"cash {account.cash} is not {expected} (account {account.id}, {account.seq})")
-    equity = account.equity
-    figures = (account.cash, account.realized_pnl, account.fees_paid, account.high_watermark, equity)
-    for figure in (*figures, account.tally.traded):
-        _bounded(figure, account)
+    if account.cash != expected:
+        raise InvariantBroken(f"cash {account.cash} is not {expected} (account {account.id}, {account.seq})")
+    figures = (account.cash, account.realized_pnl, account.fees_paid, account.high_watermark, account.equity)
+    _bounded((*figures, account.tally.traded), account)
+    known = {} if before is None else before.positions
     for key, position in account.positions.items():
-        invariant(position.key == key, f"position {position.key} stands under {key}")
-        invariant(position.quantity > ZERO and position.entry_notional >= ZERO, f"position {key} is not positive")
-        for figure in (position.quantity, position.entry_notional, position.avg_entry_price, position.mark_notional):
-            _bounded(figure, account)
+        if known.get(key) is not position:
+            _sound(key, position, account)
 
 
-def _bounded(figure: Decimal, account: Account) -> None:
-    invariant(
-        figure.is_finite() and abs(figure) < STORED_MAGNITUDE, f"{figure} is beyond storage (account {account.id})"
-    )
+def _sound(key: PositionKey, position: Position, account: Account) -> None:
+    invariant(position.key == key, f"position {position.key} stands under {key}")
+    invariant(position.quantity > ZERO and position.entry_notional >= ZERO, f"position {key} is not positive")
+    _bounded((position.quantity, position.entry_notional, position.avg_entry_price, position.mark_notional), account)
+
+
+def _bounded(figures: Iterable[Decimal], account: Account) -> None:
+    for figure in figures:
+        if not (figure.is_finite() and abs(figure) < STORED_MAGNITUDE):
+            raise InvariantBroken(f"{figure} is beyond storage (account {account.id})")
