@@ -141,7 +141,23 @@ _VALUES: Final[Mapping[str, Any]] = {
     "type": "mark_to_market",
     "version": 1,
     "epoch": 1,
-    "payload": {"passId": MARKING, "balance": {"equity": "100225.00000000"}},
+    "payload": {
+        "passId": MARKING,
+        "marks": [
+            {
+                "symbol": "BTC-USD",
+                "side": "long",
+                "price": "50500.00000000",
+                "unrealizedPnl": "250.00000000",
+                "source": "feed",
+                "observedAt": "2026-01-05T14:29:59.500000Z",
+            }
+        ],
+        "cash": "99975.00000000",
+        "equity": "100225.00000000",
+        "unrealizedPnl": "250.00000000",
+        "highWatermark": "100225.00000000",
+    },
     "hash": "9f" * 32,
     "outcome": "marked",
     "durationMs": 12,

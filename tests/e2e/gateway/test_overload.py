@@ -1,12 +1,16 @@
-"""Ten times the load it can serve: a gateway sheds what is too much, stays as large as it was, and is itself again."""
+"""Ten times the load it can serve: a gateway sheds what is too much, stays as large as it was, and is itself again.
+
+Judged by what is answered and by bytes, never by a time, so that a machine with other things to do changes nothing.
+"""
 
 import asyncio
-import statistics
+import os
+import re
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -21,14 +25,15 @@ pytestmark = pytest.mark.postgres
 
 IN_FLIGHT_MAX, PER_TOKEN_MAX = 16, 12
 CONNECTIONS = 10 * IN_FLIGHT_MAX
-CAPACITY_SECONDS = 1.5
-LOAD_SECONDS = 4.0
-RECOVERY_SECONDS_MAX = 10.0
+LOAD_SECONDS = float(os.environ.get("PROP_TEST_OVERLOAD_SECONDS", "3"))
+"""At least so long; longer where so far less than ten times what was served has been asked for."""
+CALM = 40
 GROWTH_BYTES_MAX = 48 * 1024 * 1024
 """What connections, receipts and freed but not returned pages may take; a queue that grows takes more in a second."""
 ACTIONS = [{"decisionActionId": f"a{place}", "action": "hold", "rationale": "x" * 200} for place in range(100)]
 Answers = Counter[tuple[int, str | None, bool]]
 """(status, code, whether Retry-After was given), counted."""
+SERVED = (200, None, False)
 
 
 class Loaded:
@@ -68,17 +73,22 @@ class Loaded:
             problem = await answer.json(content_type=None)
             return answer.status, problem["code"], "Retry-After" in answer.headers
 
-    async def load(self, senders: int, seconds: float) -> Answers:
-        """`senders` that send again as soon as they are answered."""
+    async def load(self, senders: int, is_enough: Callable[[Answers], bool]) -> Answers:
+        """`senders` that send again as soon as they are answered, each until it is enough."""
         answers: Answers = Counter()
-        until = time.monotonic() + seconds
 
         async def sender() -> None:
-            while time.monotonic() < until:
+            while not is_enough(answers):
                 answers[await self.send()] += 1
 
         await asyncio.gather(*(sender() for _ in range(senders)))
         return answers
+
+    async def in_flight(self) -> float:
+        async with self._http.get(self._url.removesuffix("/api/v1/prop/accounts") + "/metrics") as answer:
+            found = re.search(r"^prop_http_in_flight (\S+)$", await answer.text(), re.MULTILINE)
+        assert found is not None
+        return float(found[1])
 
 
 @asynccontextmanager
@@ -108,44 +118,40 @@ async def loaded(database_url: str) -> AsyncIterator[Loaded]:
 
 async def test_ten_times_the_load_is_shed_and_survived(database_url: str):
     async with loaded(database_url) as gateway:
-        at_ease = await gateway.load(PER_TOKEN_MAX // 2, CAPACITY_SECONDS)
-        assert set(at_ease) == {(200, None, False)}
-        capacity = at_ease.total() / CAPACITY_SECONDS
-        idle_seconds = statistics.median([await timed(gateway) for _ in range(10)])
+        since = time.monotonic()
+        at_ease = await gateway.load(PER_TOKEN_MAX // 2, lambda answers: answers.total() >= CALM)
+        assert set(at_ease) == {SERVED}
+        capacity = at_ease.total() / (time.monotonic() - since)
 
-        before = gateway.process.memory_info().rss
-        peak = asyncio.create_task(peak_rss(gateway.process, LOAD_SECONDS))
-        heard = await gateway.load(CONNECTIONS, LOAD_SECONDS)
-        grown = await peak - before
+        before, since = gateway.process.memory_info().rss, time.monotonic()
 
-        shed = {answer: count for answer, count in heard.items() if answer[0] != 200}
+        def is_enough(answers: Answers) -> bool:
+            return time.monotonic() - since >= LOAD_SECONDS and answers.total() >= 10 * answers[SERVED] > 0
+
+        peak = 0
+
+        async def watched() -> None:
+            nonlocal peak
+            while True:
+                peak = max(peak, gateway.process.memory_info().rss)
+                await asyncio.sleep(0.05)
+
+        watching = asyncio.create_task(watched())
+        heard = await gateway.load(CONNECTIONS, is_enough)
+        seconds = time.monotonic() - since
+        watching.cancel()
+        grown = peak - before
         print(
-            f"capacity {capacity:.0f}/s, offered {heard.total() / LOAD_SECONDS:.0f}/s, {heard}, grown {grown >> 20} MB"
+            f"served at ease {capacity:.0f}/s; loaded for {seconds:.1f} s: asked {heard.total() / seconds:.0f}/s,"
+            f" served {heard[SERVED] / seconds:.0f}/s, {dict(heard)}, grown {grown >> 20} MB"
         )
-        assert set(shed) <= {(503, "overloaded", True), (429, "rate_limited", True)}, shed
-        assert heard.total() >= 10 * heard[200, None, False], "not ten times what it served"
-        assert heard[200, None, False] > 0, "what was admitted was served all the same"
+        shed = set(heard) - {SERVED}
+        assert shed, "nothing was too much"
+        assert shed <= {(503, "overloaded", True), (429, "rate_limited", True)}, shed
         assert grown < GROWTH_BYTES_MAX, f"{grown >> 20} MB"
 
+        # Every sender has its answer, so nothing is left of the load: not even the first is shed any more.
+        assert await gateway.in_flight() == 0
         since = time.monotonic()
-        calm = 0
-        while calm < 20:
-            answer = await gateway.send()
-            calm = calm + 1 if answer[0] == 200 else 0
-            assert time.monotonic() - since < RECOVERY_SECONDS_MAX
-        seconds = statistics.median([await timed(gateway) for _ in range(10)])
-        assert seconds < 3 * idle_seconds + 0.05
-
-
-async def timed(gateway: Loaded) -> float:
-    since = time.monotonic()
-    assert (await gateway.send())[0] == 200
-    return time.monotonic() - since
-
-
-async def peak_rss(process: psutil.Process, seconds: float) -> int:
-    peak, until = 0, time.monotonic() + seconds
-    while time.monotonic() < until:
-        peak = max(peak, process.memory_info().rss)
-        await asyncio.sleep(0.05)
-    return peak
+        assert [await gateway.send() for _ in range(CALM)] == [SERVED] * CALM
+        print(f"{CALM} served one by one after it in {time.monotonic() - since:.1f} s")

@@ -5,9 +5,12 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from openapi_spec_validator import validate
 
+from engine.canonical import plain
+from engine.events import EVENT_TYPES
 from gateway.components import REF
 from gateway.openapi import codes_of
 from gateway.problems import KINDS
@@ -68,6 +71,14 @@ def _examples(described: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
     for parameter in described["parameters"]:
         if "example" in parameter:
             yield parameter["schema"], parameter["example"]
+
+
+def test_the_example_of_the_ledger_is_an_event_that_there_is():
+    """A payload is described as any object: only this holds its example to what is written."""
+    example = DESCRIBED["paths"]["/api/v1/prop/accounts/{accountId}/ledger"]["get"]["responses"]["200"]["content"]
+    for row in example["application/json"]["example"]["data"]:
+        event = msgspec.convert(row["payload"], EVENT_TYPES[row["type"]])
+        assert plain(event) == row["payload"]
 
 
 def test_a_parameter_of_a_path_has_an_example_and_numbers_have_bounds():
