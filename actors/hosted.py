@@ -28,6 +28,8 @@ class Hosted:
         self.in_hand = 0
         self._snapshot_seq = 0
         self._pending: deque[tuple[Entry, AuditEntry | None]] = deque()
+        self._at_rest = asyncio.Event()
+        self._at_rest.set()
         self._intake = asyncio.Event()
         self._intake.set()
         self._correcting = asyncio.Lock()
@@ -54,10 +56,18 @@ class Hosted:
     def holding(self) -> Iterator[None]:
         """A request is being served."""
         self.in_hand += 1
+        self._at_rest.clear()
         try:
             yield
         finally:
             self.in_hand -= 1
+            if not self.in_hand:
+                self._at_rest.set()
+
+    async def finished(self) -> None:
+        """Wait until every request has its answer and every decision its verdict. Ends only where no more come."""
+        await self._at_rest.wait()
+        await self.durable(self.book.account.seq)
 
     @property
     def takes_in(self) -> bool:

@@ -8,6 +8,7 @@ Plain asyncio: `account_actor` wraps it for Ray, `local_client` uses it as it is
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -34,7 +35,7 @@ from actors.messages import (
     Unserved,
 )
 from actors.outbox import Outbox
-from actors.ports import Activation, Appender, Pulse, Tally
+from actors.ports import Activation, Appender, Lost, Pulse, Tally
 from actors.quarantine import Quarantine
 from engine.account import MARKED, TERMINAL
 from engine.book import Entry
@@ -83,17 +84,21 @@ class AccountHost:
         self._outbox = Outbox(name, store, appender, limits, self._unconfirmed, monotonic=monotonic)
         self._activating = asyncio.Lock()
         self._closing = False
+        self._closed = False
 
     # -- life of a host -------------------------------------------------------------------------------------
 
     async def activate(self, account_ids: Sequence[str]) -> Activation:
-        """Host accounts under a new epoch each, which fences whoever hosted them before (G4)."""
+        """Host accounts under a new epoch each, which fences whoever hosted them before (G4). Raises `Lost` where the
+        host is about to end, which is no place to live."""
         async with self._activating:
+            self._refuse_when(self._closing)
             self._outbox.start()
             wanted = [each for each in account_ids if each not in self._hosted and each not in self._quarantine]
             claimed_at = self._monotonic()
             heads = await self._store.claim(wanted)
             recovered = await recover(self._store, heads, receipts_in_memory_max=self._limits.receipts_in_memory_max)
+            self._refuse_when(self._closing)
             for account_id, book in recovered.books.items():
                 self._hosted[account_id] = Hosted(book, confirmed_at=claimed_at)
             broken = {}
@@ -115,7 +120,9 @@ class AccountHost:
         await self._outbox.save([hosted.snapshot() for hosted in leaving if hosted.has_news])
 
     async def pulse(self) -> Pulse:
-        """How much is hosted, and what of it could leave memory: accounts that neither trade nor are marked."""
+        """How much is hosted, and what of it could leave memory: accounts that neither trade nor are marked. Raises
+        `Lost` once closed, so that a supervisor that did not close it replaces it."""
+        self._refuse_when(self._closed)
         settled_before = self._monotonic() - self._limits.idle_ms / 1000
         idle = tuple(
             account_id
@@ -127,16 +134,22 @@ class AccountHost:
         return Pulse(accounts=len(self._hosted), idle=idle)
 
     async def roster(self) -> tuple[str, ...]:
-        """Ids of every account hosted."""
+        """Ids of every account hosted. Raises `Lost` once closed."""
+        self._refuse_when(self._closed)
         return tuple(self._hosted)
 
     async def close(self) -> None:
-        """Take no more, wait until all that was decided is durable, snapshot, stop."""
+        """Take no more, finish what was taken, wait until all that was decided is durable, snapshot, stop."""
         self._closing = True
-        await asyncio.gather(*(hosted.durable(hosted.book.account.seq) for hosted in self._hosted.values()))
+        await asyncio.gather(*(hosted.finished() for hosted in self._hosted.values()))
         await self._outbox.save([hosted.snapshot() for hosted in self._hosted.values() if hosted.has_news])
         self._hosted.clear()
+        self._closed = True
         await self._outbox.close()
+
+    def _refuse_when(self, ending: bool) -> None:
+        if ending:
+            raise Lost(f"{self.name} is closing")
 
     async def see(self, version: int, quotes: dict[str, Quote]) -> int:
         """Decide at this price vector from now on; calls may overtake each other, an older version is dropped."""
@@ -295,7 +308,8 @@ class AccountHost:
             return Unserved("outcome_unknown", f"the recompute was not confirmed, and may be asked for again: {away}")
         log.warning("account_restored", host=self.name, account_id=account_id, drifts=len(found.drift))
         self._quarantine.release(account_id)
-        await self.activate([account_id])
+        with contextlib.suppress(Lost, StoreUnavailable):  # then it lives where it is asked for next
+            await self.activate([account_id])
         return correcting.recomputed(found, found.book.account.seq, repaired=bool(found.drift))
 
     def _context(self) -> Context:
@@ -350,7 +364,7 @@ class AccountHost:
             if place % self._limits.marks_per_turn == 0:
                 await asyncio.sleep(0)  # let requests in between: a pass must not stop trading
             await hosted.intake()
-            if hosted.poisoned or hosted.book.account.status not in MARKED:
+            if self._closing or hosted.poisoned or hosted.book.account.status not in MARKED:
                 continue
             entry = self._mark_one(hosted, pass_id, quotes)
             if entry is None:

@@ -108,8 +108,9 @@ class Supervisor:
         for schedule in self._schedules:
             schedule.cancel()
         await asyncio.gather(*self._schedules, return_exceptions=True)
-        ended = await asyncio.gather(*(host.close() for host in self._hosts.values()), return_exceptions=True)
-        for host, outcome in zip(self._hosts.values(), ended, strict=True):
+        hosts = list(self._hosts.values())  # a request that is answered meanwhile may find one of them lost
+        ended = await asyncio.gather(*(host.close() for host in hosts), return_exceptions=True)
+        for host, outcome in zip(hosts, ended, strict=True):
             if isinstance(outcome, BaseException):
                 log.warning("host_not_closed", host=host.name, why=repr(outcome))  # safe: recovery needs no farewell
             await self._fleet.discard(host)

@@ -158,6 +158,7 @@ class Client:
             raise AssertionError(f"{account_id} does not replay: {broken}") from broken
         if not isinstance(reading, Reading):
             raise AssertionError(f"{account_id} was lost")
+        self._world.seen.append(reading.account)
         self._saw(account_id, reading.account.seq, sent_at)
 
     async def _previews(self, account_id: str, gateway: Gateway) -> None:

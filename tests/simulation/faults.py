@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
 from typing import Final
 
 from actors.ports import Lost
@@ -13,6 +14,7 @@ Fault = Callable[[World], Awaitable[None]]
 
 EVERY_S: Final = 0.35
 LASTS_S: Final = (0.2, 3.0)
+DRAINED_WITHIN_S: Final = 30.0
 
 
 async def account_actor_killed(world: World) -> None:
@@ -26,6 +28,42 @@ async def account_actor_stopped(world: World) -> None:
         process.stop()
         await _a_while(world)
         process.go_on()
+
+
+async def account_actor_drained(world: World) -> None:
+    """SIGTERM: what was taken in is finished, then the process ends."""
+    if world.living_hosts():
+        leaving = world.chance.choice(world.living_hosts())
+        try:
+            async with asyncio.timeout(DRAINED_WITHIN_S):
+                with contextlib.suppress(Lost):  # another fault may be quicker
+                    await leaving.process.asked(leaving.host.close)
+        except TimeoutError:
+            world.overdue.append(f"{leaving.name} was not drained within {DRAINED_WITHIN_S:g} s")
+        leaving.process.kill()
+
+
+async def supervisor_drained(world: World) -> None:
+    """A whole deployment: every host it knows finishes, then another supervisor begins."""
+    leaving = world.supervisor
+    try:
+        async with asyncio.timeout(DRAINED_WITHIN_S):
+            with contextlib.suppress(Lost):
+                await leaving.process.asked(leaving.supervisor.close)
+    except TimeoutError:
+        world.overdue.append(f"the supervisor was not drained within {DRAINED_WITHIN_S:g} s")
+    if world.supervisor is leaving:
+        leaving.process.kill()
+        world.supervisor = SupervisorProcess(world)
+
+
+async def clock_stepped(world: World) -> None:
+    """The clock of one node jumps, ahead or back, and returns."""
+    if world.living_hosts():
+        host = world.chance.choice(world.living_hosts())
+        host.clock_error = timedelta(seconds=world.chance.uniform(-20, 20))
+        await _a_while(world)
+        host.clock_error = timedelta()
 
 
 async def node_cut_off(world: World) -> None:
@@ -120,12 +158,15 @@ FAULTS: Final[Mapping[str, Fault]] = {
     for fault in (
         account_actor_killed,
         account_actor_stopped,
+        account_actor_drained,
+        clock_stepped,
         node_cut_off,
         node_partitioned,
         account_taken_over,
         persister_killed,
         persister_stopped,
         supervisor_killed,
+        supervisor_drained,
         gateway_killed,
         postgres_away,
         postgres_slow,

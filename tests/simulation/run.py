@@ -4,7 +4,8 @@ Safety is checked on all that was stored and told; liveness by one more action f
 """
 
 import asyncio
-from collections.abc import Iterator
+import traceback
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from random import Random
 from typing import Any, Final
@@ -13,8 +14,12 @@ import msgspec
 import structlog
 
 from engine.account import TERMINAL
+from engine.book import replayed
 from engine.commands import Action
+from engine.events import RecordedEvent
+from engine.invariants import InvariantBroken
 from engine.policy import LONG
+from persistence.codec import decode
 from persistence.reconcile import drifts
 from tests.simulation.clients import Client
 from tests.simulation.faults import FAULTS, strike_until
@@ -72,6 +77,10 @@ def run(
         structlog.configure(processors=[_into(note)], cache_logger_on_first_use=False)
         try:
             return runner.run(_run(seed, parts or Parts(), kinds, strikes_s, trace, note))
+        except Exception as defect:
+            trace += traceback.format_exception(defect)
+            broken = Violation("defect", "", repr(defect))
+            return Run(seed=seed, violations=[broken], faults=[], outcomes={}, events=0, virtual_s=0.0, trace=trace)
         finally:
             structlog.configure(**before)
 
@@ -97,9 +106,11 @@ async def _run(seed: int, parts: Parts, kinds: tuple[str, ...], strikes_s: float
     rows, quotes = in_memory(world.memory, world.prices.recorded)
     violations += audit(history, rows, quotes)
     violations += _told_lies(world)
+    violations += [Violation("drain", "", overdue) for overdue in world.overdue]
     for account_id in accounts:
         stored = await world.memory.stored(account_id)
         violations += [Violation("I6", account_id, str(drift)) for drift in drifts(stored, None)]
+        violations += _seen_otherwise(world, account_id, stored.ledger)
     return Run(
         seed=seed,
         violations=violations,
@@ -126,15 +137,34 @@ async def _not_live(world: World, client: Client, accounts: list[str]) -> Any:
 
 
 def _told_lies(world: World) -> Iterator[Violation]:
-    """Of the group commit: what it called committed is stored, and what it called fenced or refused is not."""
-    stored = {(event.account_id, event.seq): event.hash for event in world.memory.events.values()}
+    """Of the group commit: what it called committed is stored, and what it called fenced or refused is not.
+
+    Two activations may decide the same to the last byte, where their clock stands still; then only one is stored, and
+    its epoch says which.
+    """
+    stored = {(event.account_id, event.seq): event for event in world.memory.events.values()}
     for told in world.told:
-        is_stored = stored.get((told.append.account_id, told.append.last_seq)) == told.append.head_hash
-        if told.verdict != "unknown" and is_stored != (told.verdict == "committed"):
-            what = (
-                f"append up to {told.append.last_seq} was called {told.verdict}, and is {'' if is_stored else 'not '}"
-            )
-            yield Violation("verdict", told.append.account_id, f"{what}stored")
+        append = told.append
+        event = stored.get((append.account_id, append.last_seq))
+        is_there = event is not None and event.hash == append.head_hash
+        is_its_own = is_there and event is not None and event.epoch == append.epoch
+        lie = {"committed": not is_there, "fenced": is_its_own, "refused": is_its_own, "unknown": False}[told.verdict]
+        if lie:
+            what = f"append up to {append.last_seq} of epoch {append.epoch} was called {told.verdict}"
+            yield Violation("verdict", append.account_id, f"{what}, and is {'' if is_there else 'not '}stored")
+
+
+def _seen_otherwise(world: World, account_id: str, ledger: Sequence[RecordedEvent]) -> Iterator[Violation]:
+    """I6: whatever a client saw of an account is what its ledger makes, up to the same seq."""
+    decoded = [(event, decode(event.type, event.version, event.payload)) for event in ledger]
+    sightings = {(seen.seq, repr(seen)): seen for seen in world.seen if seen.id == account_id}
+    for (seq, _), seen in sorted(sightings.items()):
+        try:
+            book, _ = replayed(decoded[:seq], receipts_in_memory_max=1)
+        except InvariantBroken:
+            return  # of which `drifts` has told
+        if book.account != seen:
+            yield Violation("I6", account_id, f"was seen at {seq} as the ledger does not make it: {seen}")
 
 
 def _into(note: Any) -> Any:

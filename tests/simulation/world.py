@@ -18,6 +18,7 @@ from actors.limits import ClientLimits, HostLimits, SupervisorLimits
 from actors.messages import PassReport, Reply, Request, Unserved, Wellness
 from actors.ports import Activation, Appender, Host, Location, Lost, Overseer, Pulse, Tally
 from actors.supervisor import Supervisor
+from engine.account import Account
 from engine.money import round8
 from engine.quotes import Quote, observed
 from persistence.committer import AppendVerdict, Committer
@@ -109,12 +110,13 @@ class HostProcess:
         self.name = name
         self.process = Process(name)
         self.cut_off_from: frozenset[str] = frozenset()
+        self.clock_error = timedelta()
         self.host = world.parts.host(
             name,
             StoreSeenBy(self.process, world.storage),
             world.parts.appender(AppenderSeenBy(self.process, world)),
             world.parts.host_limits,
-            now=world.now,
+            now=lambda: world.now() + self.clock_error,
             monotonic=asyncio.get_running_loop().time,
         )
 
@@ -277,7 +279,11 @@ class Gateway:
 
 
 class World:
-    """Everything of one run. Made inside its loop; `chance` is the only source of chance."""
+    """Everything of one run. Made inside its loop; `chance` is the only source of chance.
+
+    Kept for the judgement afterwards: what the group commit `told`, accounts as clients have `seen` them, and what was
+    `overdue`.
+    """
 
     def __init__(self, chance: Random, parts: Parts, note: Callable[[str], None]) -> None:
         self.chance = chance
@@ -288,6 +294,8 @@ class World:
         self.storage = parts.storage(self.memory, chance)
         self.prices = Prices(self)
         self.told: list[Told] = []
+        self.seen: list[Account] = []
+        self.overdue: list[str] = []
         self.hosts: dict[str, HostProcess] = {}
         self.persister = Persister(self)
         self.supervisor = SupervisorProcess(self)

@@ -3,13 +3,13 @@
 Written from the guarantees and from none of the engine's code, so that a fault in the engine cannot excuse itself.
 Invariants are numbered as the fault catalogue numbers them::
 
-    I1   an acknowledged action is in the ledger, with the result that was acknowledged
+    I1   an acknowledged action is in the ledger, with the result that was acknowledged; nothing was shown that is not
     I2   an action in the ledger was sent, as it stands there
     I3   seq is 1, 2, ... n, and the head row says n
     I4   epochs never fall along seq
     I5   one outcome a key, in the ledger, in its receipt and in every answer
     I7   cash = start + realized - fees; a position is the sum of its fills; equity = cash + unrealized; the high
-         watermark only rises
+         watermark is the greatest equity: all of it computed anew from quantities and prices, without what was voided
     I8   nothing but refusals and corrections after an account has ended, and it ends once
     I9   a fill's price was a recorded quote, no older than the policy allows
     I10  what was acknowledged before a request was sent lies before what the request did; a read shows what was
@@ -26,6 +26,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
+from tests.support.audit_money import money
 from tests.support.history import History, Operation
 
 Key = tuple[str, str]
@@ -108,7 +109,7 @@ def _audited(rows: AccountRows, operations: Sequence[Operation], recorded: set[Q
         ("I3", _contiguous(ledger, rows.last_seq)),
         ("I4", _rising_epochs(ledger)),
         ("I5", _one_outcome(ledger, rows.receipts, operations)),
-        ("I7", _money(ledger, rows.cash)),
+        ("I7", money(ledger, rows.cash)),
         ("I8", _ended_once(ledger)),
         ("I9", _priced(ledger, recorded)),
         ("I10", _ordered(rows.receipts, operations)),
@@ -123,6 +124,8 @@ def _acknowledged(rows: AccountRows, operations: Sequence[Operation]) -> Iterato
     receipts = {receipt.key: receipt for receipt in rows.receipts}
     judged = {_key(event): event.payload["propActionId"] for event in rows.events if _key(event) is not None}
     for operation in operations:
+        if operation.outcome == "ok" and (operation.seq or 0) > rows.last_seq:
+            yield f"{operation.client} was shown seq {operation.seq}, the ledger ends at {rows.last_seq}"
         for key, result in _results(operation):
             receipt = receipts.get(key)
             if receipt is None:
@@ -188,42 +191,6 @@ def _one_outcome(
                 yield f"{key} was answered in two ways: {answers[key]} and {_essence(result)}"
 
 
-def _money(ledger: Sequence[EventRow], stored_cash: Decimal) -> Iterator[str]:
-    """Cash and quantities are added up fill by fill; a correction restates them, and is counted from anew."""
-    cash = peak = Decimal(0)
-    held: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
-    for event in ledger:
-        payload = event.payload
-        if event.type == "account_created":
-            cash = peak = Decimal(payload["opening"]["startingBalance"])
-        elif event.type == "fill_booked":
-            place = payload["symbol"], payload["side"]
-            opens = payload["intent"] == "open"
-            cash += Decimal(payload["realizedPnl"]) - Decimal(payload["fee"])
-            held[place] += Decimal(payload["quantity"]) * (1 if opens else -1)
-            if held[place] < 0:
-                yield f"event {event.seq} takes more of {place} than there is"
-        elif event.type == "fill_voided":
-            cash, peak = Decimal(payload["cash"]), Decimal(payload["highWatermark"])
-            held = defaultdict(Decimal)
-            for position in payload["positions"]:
-                held[position["symbol"], position["side"]] = Decimal(position["quantity"])
-        if "equity" not in payload or "cash" not in payload or event.type == "fill_voided":
-            continue
-        if Decimal(payload["cash"]) != cash:
-            yield f"event {event.seq} states cash {payload['cash']}, its fills make {cash}"
-        if "unrealizedPnl" in payload and Decimal(payload["equity"]) != cash + Decimal(payload["unrealizedPnl"]):
-            yield f"event {event.seq} states equity {payload['equity']}, cash and unrealized PnL make another"
-        position = payload.get("position")
-        if position is not None and Decimal(position["quantity"]) != held[position["symbol"], position["side"]]:
-            yield f"event {event.seq} states {position['quantity']}, the fills make another quantity"
-        peak = max(peak, Decimal(payload["equity"]))
-        if Decimal(payload["highWatermark"]) != peak:
-            yield f"event {event.seq} states high watermark {payload['highWatermark']}, equities make {peak}"
-    if ledger and stored_cash != cash:
-        yield f"the balance row holds {stored_cash}, the ledger makes {cash}"
-
-
 def _ended_once(ledger: Sequence[EventRow]) -> Iterator[str]:
     ended: int | None = None
     for event in ledger:
@@ -234,8 +201,10 @@ def _ended_once(ledger: Sequence[EventRow]) -> Iterator[str]:
 
 
 def _priced(ledger: Sequence[EventRow], recorded: set[QuoteKey]) -> Iterator[str]:
+    """The age of a quote is what the ledger's times make it. They stand still where a clock was set back; then the
+    order says at which age its gates judged."""
     ages_ms: Mapping[str, int] = {}
-    for event in ledger:
+    for place, event in enumerate(ledger):
         if event.type == "account_created":
             ages_ms = event.payload["opening"]["policy"]["quoteMaxAgeMs"]
         if event.type != "fill_booked":
@@ -245,7 +214,10 @@ def _priced(ledger: Sequence[EventRow], recorded: set[QuoteKey]) -> Iterator[str
         observed_at = datetime.fromisoformat(quote["observedAt"])
         if (quote["symbol"], Decimal(quote["bid"]), Decimal(quote["ask"]), observed_at) not in recorded:
             yield f"event {event.seq} was filled at a quote that nobody recorded: {quote}"
-        if not -AHEAD_MAX <= event.at - observed_at <= age_max:
+        before, order, age = ledger[place - 2], ledger[place - 1], event.at - observed_at
+        if order.type == "order_validated" and order.at == before.at:
+            age = timedelta(milliseconds=order.payload["quoteAgeMs"])
+        if not -AHEAD_MAX <= age <= age_max:
             yield f"event {event.seq} was filled at a quote of {observed_at}, at {event.at}"
 
 
@@ -258,19 +230,19 @@ def _ordered(receipts: Sequence[ReceiptRow], operations: Sequence[Operation]) ->
             first_sent[key] = min(operation.sent_at, first_sent.get(key, operation.sent_at))
     answered = [each for each in operations if each.outcome == "ok" and each.seq is not None]
     acknowledged = sorted((each.ended_at, each.seq or 0) for each in answered)
-    did = [(sent_at, seq_of[key], str(key)) for key, sent_at in first_sent.items() if key in seq_of]
+    did = [(sent_at, seq_of[key] - 1, str(key)) for key, sent_at in first_sent.items() if key in seq_of]
     did += [
         (each.sent_at - READ_LEASE_S, each.seq or 0, f"a read by {each.client}")
         for each in answered
         if not each.actions
     ]
     greatest = place = 0
-    for sent_at, seq, name in sorted(did):
+    for sent_at, reach, name in sorted(did):
         while place < len(acknowledged) and acknowledged[place][0] < sent_at:
             greatest = max(greatest, acknowledged[place][1])
             place += 1
-        if seq < greatest:
-            yield f"{name} stands at {seq}, though {greatest} was acknowledged before it was sent"
+        if reach < greatest:
+            yield f"{name} comes after {reach}, though {greatest} was shown or acknowledged before it was sent"
 
 
 def _in_time(ledger: Sequence[EventRow]) -> Iterator[str]:

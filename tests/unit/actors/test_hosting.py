@@ -408,6 +408,48 @@ async def test_closing_waits_for_what_was_decided() -> None:
     assert (await desk.store.snapshots([account]))[account].seq == 5
 
 
+async def test_closing_finishes_a_request_that_has_yet_to_be_decided(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(receipts_in_memory_max=0)
+    account = await desk.account("a")
+    recall, recalled = desk.store.receipts, asyncio.Event()
+
+    async def slow(*asked):
+        await recalled.wait()
+        return await recall(*asked)
+
+    await desk.take(account, opening("1"))
+    monkeypatch.setattr(desk.store, "receipts", slow)
+    both = ActionBatch("run-1", (*opening("1").batch.actions, *opening("2").batch.actions))
+    asked = asyncio.create_task(desk.take(account, Take("", both, "r")))
+    await asyncio.sleep(0.01)
+    closing = asyncio.create_task(desk.host.close())
+    await asyncio.sleep(0.01)
+    recalled.set()
+    await closing
+    assert isinstance(await asyncio.wait_for(asked, 5), Taken)
+
+
+async def test_a_closed_host_is_no_place_to_live(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk()
+    account, late = await desk.account("a"), await desk.account("b")
+    await desk.host.passivate([late])
+    claim, claiming = desk.store.claim, asyncio.Event()
+
+    async def slow(account_ids):
+        await claiming.wait()
+        return await claim(account_ids)
+
+    monkeypatch.setattr(desk.store, "claim", slow)
+    activating = asyncio.create_task(desk.host.activate([late]))
+    await asyncio.sleep(0)
+    await desk.host.close()
+    claiming.set()
+    for ending in (activating, desk.host.activate([account]), desk.host.pulse(), desk.host.roster()):
+        with pytest.raises(Lost):
+            await ending
+    assert (await desk.host.mark("pass", quotes())).hosted == 0
+
+
 async def test_the_clock_stepping_back_never_puts_an_event_before_the_one_it_follows() -> None:
     desk = Desk()
     account = await desk.account("a")

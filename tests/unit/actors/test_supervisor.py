@@ -315,6 +315,34 @@ async def test_an_actor_that_cannot_say_whom_it_hosts_is_ended_and_stops_no_star
     await supervisor.close()
 
 
+async def test_a_host_that_is_lost_while_everything_closes_stops_no_other_from_closing() -> None:
+    async with floor(account_actors_max=2) as desk:
+        await desk.trading("a")
+        await desk.trading("b")
+        first = next(iter(desk.fleet.hosts.values()))
+
+        async def lost_meanwhile() -> None:
+            await desk.supervisor._examine(first)
+            raise Lost("killed")
+
+        async def silent() -> None:
+            raise Lost("killed")
+
+        first.close = lost_meanwhile  # type: ignore[method-assign]
+        first.pulse = silent  # type: ignore[method-assign, assignment]
+    assert desk.fleet.hosts == {}
+
+
+async def test_a_supervisor_passes_over_a_host_that_an_earlier_one_has_closed() -> None:
+    async with floor(account_actors_max=1) as desk:
+        account = await desk.trading("a")
+        (closed,) = desk.fleet.hosts.values()
+        await closed.close()
+        answer = await desk.buy(account, "1")
+        assert isinstance(answer, Taken)
+        assert closed.name not in desk.fleet.hosts
+
+
 async def test_a_host_that_fails_in_a_way_nobody_foresaw_leaves_nobody_waiting() -> None:
     async with floor() as desk:
         account = await desk.trading("a")

@@ -139,6 +139,21 @@ def _cash_invented(case: Case) -> None:
     case.restate("fill_booked", "realizedPnl", "1000.00000000")
 
 
+def _fee_invented(case: Case) -> None:
+    case.restate("fill_booked", "fee", "0.00000000")
+
+
+def _cost_invented(case: Case) -> None:
+    place = next(place for place in range(len(case.accounts)) if _has(case.accounts[place], "position_reduced"))
+    case.accounts.insert(0, case.accounts.pop(place))
+    position = case.event("position_reduced").payload["position"]
+    case.restate("position_reduced", "position", {**position, "entryNotional": "1.00000000"})
+
+
+def _has(rows: AccountRows, type_: str) -> bool:
+    return any(event.type == type_ for event in rows.events)
+
+
 def _balance_row_differs(case: Case) -> None:
     case.rows.cash += 1
 
@@ -178,6 +193,17 @@ def _overtaken(case: Case) -> None:
     case.operations[last] = replace(of_one[-1], sent_at=-2.0, ended_at=-1.0)
 
 
+def _at_the_same_place(case: Case) -> None:
+    of_one = [each for each in case.operations if each.account_id == case.rows.account_id]
+    read_ = replace(of_one[-1], run="", actions=(), results=(), sent_at=-2.0, ended_at=-1.0)
+    case.history.add(read_)
+
+
+def _shown_what_was_never_written(case: Case) -> None:
+    account_id, seq = case.rows.account_id, case.rows.last_seq + 1
+    case.history.add(Operation(client="c", account_id=account_id, sent_at=1e6, ended_at=1e6, outcome="ok", seq=seq))
+
+
 def _stale_read(case: Case) -> None:
     account_id = case.rows.account_id
     read_ = Operation(client="c", account_id=account_id, sent_at=1e6, ended_at=1e6 + 1, outcome="ok", seq=1)
@@ -195,6 +221,7 @@ def _time_runs_backwards(case: Case) -> None:
         ("I1", _receipt_lost),
         ("I1", _answer_changed),
         ("I1", _account_lost),
+        ("I1", _shown_what_was_never_written),
         ("I2", _never_sent),
         ("I2", _sent_otherwise),
         ("I3", _event_lost),
@@ -204,6 +231,8 @@ def _time_runs_backwards(case: Case) -> None:
         ("I5", _judged_twice),
         ("I5", _answered_in_two_ways),
         ("I7", _cash_invented),
+        ("I7", _fee_invented),
+        ("I7", _cost_invented),
         ("I7", _balance_row_differs),
         ("I7", _quantity_invented),
         ("I7", _equity_invented),
@@ -212,6 +241,7 @@ def _time_runs_backwards(case: Case) -> None:
         ("I9", _unrecorded_quote),
         ("I9", _stale_quote),
         ("I10", _overtaken),
+        ("I10", _at_the_same_place),
         ("I10", _stale_read),
         ("I13", _time_runs_backwards),
     ],
