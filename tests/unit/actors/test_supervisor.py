@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from actors.hosting import AccountHost
 from actors.limits import ClientLimits, HostLimits, SupervisorLimits
 from actors.local_client import LocalFleet, LocalRuntime, local_runtime
 from actors.messages import Submit, Submitted, Take, Taken, Unserved
@@ -131,6 +132,31 @@ async def test_concurrent_first_requests_share_one_activation() -> None:
         created = await desk.client.create(CreateAccount(owner_id="o", clone_id="c"), request_id="r")
         await asyncio.gather(*(desk.client.call(Submit(created.account.id, StartAccount(), "r")) for _ in range(20)))
         assert desk.store.heads[created.account.id].epoch == 1
+
+
+async def test_only_so_many_accounts_are_activated_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others wait for their turn, and get it."""
+    async with floor(cold_activations_max=2) as desk:
+        created = [
+            await desk.client.create(CreateAccount(owner_id="o", clone_id=str(n)), request_id="r") for n in range(5)
+        ]
+        running, most, may_go_on = 0, 0, asyncio.Event()
+        activate = AccountHost.activate
+
+        async def slow(host: AccountHost, account_ids: Sequence[str]) -> Activation:
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
+            await may_go_on.wait()
+            running -= 1
+            return await activate(host, account_ids)
+
+        monkeypatch.setattr(AccountHost, "activate", slow)
+        asked = [asyncio.create_task(desk.supervisor.locate(each.account.id, None)) for each in created]
+        await eventually(lambda: running == 2)
+        may_go_on.set()
+        assert all(isinstance(found, Location) for found in await asyncio.gather(*asked))
+        assert most == 2
 
 
 async def test_an_unknown_account_is_nobody_to_activate() -> None:
