@@ -35,7 +35,8 @@ class AccountActor:
         store = await self._resources.enter_async_context(
             PostgresStore.connect(config.database_url, pool_size_max=connections, application_name=self._name)
         )
-        self._host = AccountHost(self._name, store, self._appender(config, store), config.host)
+        node = ray.get_runtime_context().get_node_id()
+        self._host = AccountHost(self._name, store, self._appender(config, store), config.host, node=node)
         self._made.set()
 
     def _appender(self, config: RuntimeConfig, store: PostgresStore) -> Appender:
@@ -60,6 +61,9 @@ class AccountActor:
 
     async def passivate(self, account_ids: list[str]) -> None:
         await self._host.passivate(account_ids)
+
+    async def hand_over(self, account_ids: list[str]) -> tuple[str, ...]:
+        return await self._host.hand_over(account_ids)
 
     async def pulse(self) -> bytes:
         return msgspec.msgpack.encode(await self._host.pulse())

@@ -18,7 +18,6 @@ from ray.exceptions import RayError
 
 from actors.options import PERSISTER_PREFIX, SUPERVISOR, actor_options
 from actors.persister import RemotePersisterActor
-from actors.placement import hosts_max
 from actors.ports import Lost, Silent
 from actors.remote import CLOSE_DEADLINE_S, CONTROL_DEADLINE_S, SPAWN_DEADLINE_S, answer, find
 from actors.runtime import RuntimeConfig, packed_config
@@ -71,12 +70,6 @@ def join(address: str, *, namespace: str, log_to_driver: bool = False) -> str:
 def leave() -> None:
     """End the local Ray, or leave the joined one."""
     ray.shutdown()
-
-
-def room_for_hosts() -> int:
-    """How many account actors this cluster has room for."""
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]  # ray leaves it untyped
-    return hosts_max(cpus=resources.get("CPU", 1.0), memory_bytes=resources.get("memory", 0.0))
 
 
 class CoreActors:

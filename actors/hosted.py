@@ -25,6 +25,7 @@ class Hosted:
         self.confirmed_at = confirmed_at
         self.touched_at = confirmed_at
         self.poisoned = False
+        self.leaving = False
         self.in_hand = 0
         self._snapshot_seq = 0
         self._pending: deque[tuple[Entry, AuditEntry | None]] = deque()

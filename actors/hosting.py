@@ -69,10 +69,12 @@ class AccountHost:
         appender: Appender,
         limits: HostLimits,
         *,
+        node: str = "",
         now: Callable[[], datetime] = utc_now,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
+        self._node = node
         self._store = store
         self._limits = limits
         self._now = now
@@ -119,6 +121,26 @@ class AccountHost:
             del self._hosted[hosted.account_id]
         await self._outbox.save([hosted.snapshot() for hosted in leaving if hosted.has_news])
 
+    async def hand_over(self, account_ids: Sequence[str]) -> tuple[str, ...]:
+        """Let accounts go to another host, also while they trade: take nothing new of them, finish what is in hand,
+        snapshot, forget. Returns those that have left; what cannot finish in `hand_over_ms` stays."""
+        leaving = [hosted for each in account_ids if (hosted := self._hosted.get(each)) is not None]
+        for hosted in leaving:
+            hosted.leaving = True
+        try:
+            async with asyncio.timeout(self._limits.hand_over_ms / 1000):
+                await asyncio.gather(*(hosted.finished() for hosted in leaving))
+        except TimeoutError:
+            log.warning("accounts_stay", host=self.name, asked=len(leaving))
+        gone = [hosted for hosted in leaving if hosted.is_quiet and not hosted.poisoned]
+        for hosted in leaving:
+            hosted.leaving = False
+        for hosted in gone:
+            del self._hosted[hosted.account_id]
+            hosted.poison()  # whoever still holds it has to look elsewhere
+        await self._outbox.save([hosted.snapshot() for hosted in gone if hosted.has_news])
+        return tuple(hosted.account_id for hosted in gone)
+
     async def pulse(self) -> Pulse:
         """How much is hosted, and what of it could leave memory: accounts that neither trade nor are marked. Raises
         `Lost` once closed, so that a supervisor that did not close it replaces it."""
@@ -131,7 +153,7 @@ class AccountHost:
             and hosted.is_quiet
             and hosted.touched_at < settled_before
         )
-        return Pulse(accounts=len(self._hosted), idle=idle)
+        return Pulse(accounts=len(self._hosted), idle=idle, node=self._node)
 
     async def roster(self) -> tuple[str, ...]:
         """Ids of every account hosted. Raises `Lost` once closed."""
@@ -169,7 +191,7 @@ class AccountHost:
             return await self._restore(request)
         if request.account_id in self._quarantine:
             return Unserved("quarantined", self._quarantine.reason(request.account_id))
-        if hosted is None or self._closing:
+        if hosted is None or hosted.leaving or self._closing:
             return Unserved("not_hosted", "the account does not live here")
         if hosted.in_hand >= self._limits.queued_batches_per_account_max:
             return Unserved("overloaded", "too many requests of this account are waiting")

@@ -12,17 +12,23 @@ class HostLimits(msgspec.Struct, frozen=True, kw_only=True):
     snapshot_every_events: int = 500
     idle_ms: int = 5_000
     marks_per_turn: int = 200
+    hand_over_ms: int = 2_000
     append_events_max: int = 2_000
     append_bytes_max: int = 4 * 1024 * 1024
 
 
 class SupervisorLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Of the supervisor. `marking_cadence_ms` 0 means that passes run only when asked for."""
+    """Of the supervisor. `marking_cadence_ms` 0 means that passes run only when asked for; `cold_activations_max` also
+    bounds how many hosts are made at once, `moves_max` how many accounts a round of balancing moves. A node that lost
+    a host in silence gets no new one for `suspicion_ms`: Ray's own health check takes up to that long."""
 
     account_actors_max: int = 16
     spare_hosts: int = 1
     cold_activations_max: int = 4
     activation_chunk: int = 500
+    balance_ms: int = 1_000
+    moves_max: int = 50
+    suspicion_ms: int = 60_000
     marking_cadence_ms: int = 5_000
     quotes_poll_ms: int = 200
     quotes_push_ms: int = 1_000

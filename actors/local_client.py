@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from actors.client import RoutedClient
 from actors.hosting import AccountHost
 from actors.limits import ClientLimits, HostLimits, SupervisorLimits
-from actors.ports import Appender, Host
+from actors.ports import Appender, Host, Room
 from actors.price_board import QuoteSource
 from actors.supervisor import Supervisor
 from persistence.store import Store
@@ -19,15 +19,19 @@ from persistence.store import Store
 class LocalFleet:
     """Hosts that are objects of this process."""
 
-    def __init__(self, store: Store, appender: Appender, limits: HostLimits) -> None:
+    def __init__(self, store: Store, appender: Appender, limits: HostLimits, *, hosts_max: int = 16) -> None:
         self._store = store
         self._appender = appender
         self._limits = limits
+        self.held = Room(hosts_max)
         self.hosts: dict[str, AccountHost] = {}
 
-    async def spawn(self, name: str) -> Host:
-        host = self.hosts[name] = AccountHost(name, self._store, self._appender, self._limits)
+    async def spawn(self, name: str, node: str | None) -> Host:
+        host = self.hosts[name] = AccountHost(name, self._store, self._appender, self._limits, node=node or "")
         return host
+
+    async def room(self) -> Room:
+        return self.held
 
     async def existing(self) -> Sequence[Host]:
         return tuple(self.hosts.values())
@@ -61,8 +65,8 @@ async def local_runtime(
     beat: Callable[[dict[str, object]], Awaitable[None]] = _no_beat,
 ) -> AsyncIterator[LocalRuntime]:
     """Start supervisor and hosts over a store and a committer; on leaving, all that was decided is made durable."""
-    fleet = LocalFleet(store, appender, host_limits or HostLimits())
     limits = supervisor_limits or SupervisorLimits()
+    fleet = LocalFleet(store, appender, host_limits or HostLimits(), hosts_max=limits.account_actors_max)
     supervisor = Supervisor(fleet, store, quote_source, limits, beat=beat, entropy=secrets.token_bytes)
     client = RoutedClient(
         supervisor, store, fleet.hosts.__getitem__, client_limits or ClientLimits(), entropy=secrets.token_bytes

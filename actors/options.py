@@ -6,6 +6,8 @@ Ray: a retry re-orders calls and a restart knows nothing of epochs. The supervis
 
 from typing import Any, Final
 
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
 SUPERVISOR: Final = "supervisor"
 HOST_PREFIX: Final = "account-host-"
 PERSISTER_PREFIX: Final = "persister-"
@@ -25,6 +27,7 @@ def actor_options(name: str, namespace: str) -> dict[str, Any]:
     }
 
 
-def host_options(name: str, namespace: str) -> dict[str, Any]:
-    """Of an account actor: spread over the nodes."""
-    return actor_options(name, namespace) | {"scheduling_strategy": "SPREAD"}
+def host_options(name: str, namespace: str, node: str | None) -> dict[str, Any]:
+    """Of an account actor: on the node that the supervisor has chosen, elsewhere if that has gone meanwhile."""
+    where = "SPREAD" if node is None else NodeAffinitySchedulingStrategy(node, soft=True)
+    return actor_options(name, namespace) | {"scheduling_strategy": where}

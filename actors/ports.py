@@ -33,10 +33,18 @@ class Activation(Message, frozen=True):
 
 
 class Pulse(Message, frozen=True):
-    """A host's sign of life: how many accounts it holds, and which of them need no memory any more."""
+    """A host's sign of life: how many accounts it holds, which of them need no memory any more, and on which node."""
 
     accounts: int
     idle: tuple[str, ...]
+    node: str = ""
+
+
+class Room(Message, frozen=True):
+    """What a cluster has room for: hosts in all, and the nodes to put them on (none where there is no choice)."""
+
+    hosts_max: int
+    nodes: tuple[str, ...] = ()
 
 
 class Tally(Message, frozen=True):
@@ -84,6 +92,9 @@ class Host(Protocol):
     async def passivate(self, account_ids: Sequence[str]) -> None:
         """Snapshot and let go of accounts that have nothing in flight."""
 
+    async def hand_over(self, account_ids: Sequence[str]) -> tuple[str, ...]:
+        """Finish what is in hand of these accounts and let them go; those that have left."""
+
     async def pulse(self) -> Pulse:
         """A sign of life."""
 
@@ -97,8 +108,11 @@ class Host(Protocol):
 class Fleet(Protocol):
     """Makes, finds and ends hosts."""
 
-    async def spawn(self, name: str) -> Host:
-        """A new, empty host."""
+    async def spawn(self, name: str, node: str | None) -> Host:
+        """A new, empty host, on `node` if that can be had."""
+
+    async def room(self) -> Room:
+        """What the cluster has room for now. Raises `Lost`."""
 
     async def existing(self) -> Sequence[Host]:
         """Hosts that outlived an earlier supervisor."""

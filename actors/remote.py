@@ -17,7 +17,8 @@ from ray.exceptions import RayError, RayTaskError
 
 from actors.messages import PassReport, Reply, Request, Unserved, Wellness, packed, replies
 from actors.options import HOST_PREFIX, PERSISTER_PREFIX, host_options
-from actors.ports import Activation, Host, Location, Lost, Pulse, Silent, Tally
+from actors.placement import hosts_max
+from actors.ports import Activation, Host, Location, Lost, Pulse, Room, Silent, Tally
 from actors.runtime import RuntimeConfig, packed_config
 from engine.quotes import Quote
 from persistence.committer import AppendVerdict, Overloaded
@@ -88,6 +89,9 @@ class RayHost:
     async def passivate(self, account_ids: Sequence[str]) -> None:
         await answer(self.actor.passivate.remote(list(account_ids)), CONTROL_DEADLINE_S)
 
+    async def hand_over(self, account_ids: Sequence[str]) -> tuple[str, ...]:
+        return tuple(await answer(self.actor.hand_over.remote(list(account_ids)), CONTROL_DEADLINE_S))
+
     async def pulse(self) -> Pulse:
         data = await answer(self.actor.pulse.remote(), CONTROL_DEADLINE_S)
         return msgspec.msgpack.decode(data, type=Pulse)
@@ -106,8 +110,8 @@ class RayFleet:
         self._actor_class = actor_class
         self._config = config
 
-    async def spawn(self, name: str) -> Host:
-        options = host_options(name, self._config.namespace)
+    async def spawn(self, name: str, node: str | None) -> Host:
+        options = host_options(name, self._config.namespace, node)
         actor = self._actor_class.options(**options).remote(name, packed_config(self._config))
         host = RayHost(name, actor, self._config)
         try:
@@ -124,9 +128,30 @@ class RayFleet:
                 hosts.append(RayHost(name, find(name, self._config.namespace), self._config))
         return hosts
 
+    async def room(self) -> Room:
+        try:
+            return await asyncio.wait_for(asyncio.to_thread(_room, self._config), CONTROL_DEADLINE_S)
+        except (TimeoutError, RayError) as silent:
+            raise Lost(f"Ray does not say what nodes it has: {silent!r}") from silent
+
     async def discard(self, host: Host) -> None:
         if isinstance(host, RayHost):
             ray.kill(host.actor, no_restart=True)
+
+
+def room_for_hosts(per_cpu: int) -> int:
+    """How many account actors this cluster has room for."""
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]  # ray leaves it untyped
+    return hosts_max(cpus=resources.get("CPU", 1.0), memory_bytes=resources.get("memory", 0.0), per_cpu=per_cpu)
+
+
+def _room(config: RuntimeConfig) -> Room:
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]  # as above
+    fixed = config.account_actors_per_cpu is None
+    return Room(
+        config.supervisor.account_actors_max if fixed else room_for_hosts(config.account_actors_per_cpu or 1),
+        tuple(sorted(each["NodeID"] for each in nodes if each["Alive"])),
+    )
 
 
 def named(prefix: str, namespace: str) -> list[str]:

@@ -10,13 +10,15 @@ PersisterPlacement = Literal["shared", "local"]
 
 
 class RuntimeConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Made by `gateway.bootstrap` from the settings. `quotes_query` None reads `market_prices`."""
+    """Made by `gateway.bootstrap` from the settings. `quotes_query` None reads `market_prices`.
+    `account_actors_per_cpu` None: there are `supervisor.account_actors_max`, whatever the cluster has room for."""
 
     database_url: str
     namespace: str = "prop"
     quotes_query: str | None = None
     persister_placement: PersisterPlacement = "shared"
     persister_actors: int = 1
+    account_actors_per_cpu: int | None = None
     host: HostLimits = HostLimits()
     supervisor: SupervisorLimits = SupervisorLimits()
     persister: PersisterLimits = PersisterLimits()

@@ -17,6 +17,7 @@ import structlog
 from actors.hosting import utc_now
 from actors.limits import SupervisorLimits
 from actors.messages import PassReport, Unserved, Wellness
+from actors.moving import Mover
 from actors.placement import Placement
 from actors.ports import Activation, Fleet, Host, Location, Lost, Tally
 from actors.price_board import PriceBoard, QuoteSource
@@ -60,7 +61,13 @@ class Supervisor:
         self._placing = asyncio.Lock()
         self._marking = asyncio.Lock()
         self._cold = asyncio.Semaphore(limits.cold_activations_max)
+        self._spawning = asyncio.Semaphore(limits.cold_activations_max)
+        self._coming: list[str] = []  # nodes of hosts in the making
+        self._suspects: dict[str, float] = {}  # nodes that lost a host in silence, until this time
         self._arriving: dict[str, asyncio.Task[Location | Unserved]] = {}
+        self._mover = Mover(
+            self._placement, self._hosts, self._arriving, evict=self._evict, activated=self._note_activated
+        )
         self._schedules: list[asyncio.Task[None]] = []
 
     # -- life -----------------------------------------------------------------------------------------------
@@ -70,6 +77,7 @@ class Supervisor:
         life from the first moment, since a start may take longer than the lease on the database lasts."""
         limits = self._limits
         self._schedules = [asyncio.create_task(self._every(limits.heartbeat_ms, self._show_life))]
+        await self._until_done(self._survey)
         await self._until_done(self._adopt_all)
         await self._until_done(self.look)
         await self._until_done(self._recover)
@@ -77,6 +85,7 @@ class Supervisor:
         self._schedules += [
             asyncio.create_task(self._every(limits.quotes_poll_ms, self.look)),
             asyncio.create_task(self._every(limits.pulse_ms, self._watch)),
+            asyncio.create_task(self._every(limits.balance_ms, self._balance)),
         ]
         if limits.marking_cadence_ms:
             self._schedules.append(asyncio.create_task(self._every(limits.marking_cadence_ms, self._mark_on_cadence)))
@@ -86,8 +95,9 @@ class Supervisor:
             await self._adopt(host)
 
     async def _recover(self) -> None:
-        self._homeless |= dict.fromkeys(await self._store.hostable())
-        await self._rehome()
+        order = await self._store.hostable()
+        self._homeless |= dict.fromkeys(order)
+        await self._rehome(order)
         self._recovered = True
 
     async def _until_done(self, work: Callable[[], Awaitable[object]]) -> None:
@@ -190,10 +200,17 @@ class Supervisor:
             self._placement.assign(account_id, place)
             return self._hosts[place]
 
-    async def _spawn(self) -> Host:
-        host = await self._fleet.spawn(f"account-host-{self._entropy(6).hex()}")
-        self._hosts[host.name] = host
-        self._placement.add_host(host.name)
+    async def _spawn(self, node: str | None = None) -> Host:
+        """A new host, on `node` or on the one with the fewest; at most `cold_activations_max` are made at once."""
+        async with self._spawning:
+            node = node or self._placement.roomiest(self._coming)
+            self._coming.append(node or "")
+            try:
+                host = await self._fleet.spawn(f"account-host-{self._entropy(6).hex()}", node)
+                self._hosts[host.name] = host
+                self._placement.add_host(host.name, node or "")
+            finally:
+                self._coming.remove(node or "")
         await self._board.show(host)
         if host.name not in self._hosts:
             raise Lost(f"{host.name} was lost as soon as it was made")
@@ -211,17 +228,24 @@ class Supervisor:
         for account_id in roster:
             self._placement.assign(account_id, host.name)
 
-    async def _rehome(self) -> None:
-        """Bring every account that has lost its place back, in bulk and in order; what fails stays homeless."""
+    async def _rehome(self, order: Sequence[str] | None = None) -> None:
+        """Bring every account that has lost its place back, in bulk, those with open positions first; what fails stays
+        homeless. `order` is that of the store, where it was asked already."""
+        if not self._homeless:
+            return
+        order = order or await self._store.hostable()
         async with self._placing:
-            homeless = [each for each in self._homeless if self._placement.host_of(each) is None]
-            spawning = min(len(homeless), self._placement.hosts_max - len(self._hosts))
+            waiting = dict.fromkeys(each for each in order if each in self._homeless) | self._homeless
+            homeless = [each for each in waiting if self._placement.host_of(each) is None]
+            room = self._placement.hosts_max - len(self._hosts)
+            # A few hosts now, so that all are back soon; they spread out once they trade (`_balance`).
+            spawning = min(len(homeless), room, self._limits.cold_activations_max)
             await asyncio.gather(*(self._spawn() for _ in range(spawning)))
-            if homeless and not self._hosts:
-                raise Lost("there is no account actor left to live on")
             groups: dict[str, list[str]] = {}
             for account_id in homeless:
-                place = self._placement.choose() or min(self._hosts)
+                place = self._placement.emptiest()
+                if place is None:
+                    raise Lost("there is no account actor left to live on")
                 self._placement.assign(account_id, place)
                 groups.setdefault(place, []).append(account_id)
             self._homeless.clear()
@@ -239,11 +263,14 @@ class Supervisor:
                 self._returning.difference_update(account_ids)
                 raise
             self._returning.difference_update(part)
-            self._note_broken(activation)
-            absent = set(part) - set(activation.hosted)
-            self._placement.release(absent)
-            gone = absent - set(activation.unknown) - activation.broken.keys()  # poisoned while the others came
-            self._homeless |= dict.fromkeys(sorted(gone))
+            self._note_activated(part, activation)
+
+    def _note_activated(self, asked: Sequence[str], activation: Activation) -> None:
+        self._note_broken(activation)
+        absent = set(asked) - set(activation.hosted)
+        self._placement.release(absent)
+        gone = absent - set(activation.unknown) - activation.broken.keys()  # poisoned while the others came
+        self._homeless |= dict.fromkeys(sorted(gone))
 
     def _evict(self, account_ids: Iterable[str]) -> None:
         """Accounts that live nowhere now, until the next watch or pass brings them back."""
@@ -277,16 +304,64 @@ class Supervisor:
         """A host that is silent or dead is ended and forgotten; one that answers may let idle accounts go."""
         try:
             pulse = await asyncio.wait_for(host.pulse(), self._limits.pulse_deadline_ms / 1000)
+            if host.name in self._hosts:
+                self._placement.add_host(host.name, pulse.node)
+            self._suspects.pop(pulse.node, None)
             leaving = [each for each in pulse.idle if each not in self._arriving]
             if leaving:
                 await host.passivate(leaving)
                 self._placement.release(leaving)
         except Exception as lost:  # one that cannot say how it is, is not well
             if self._hosts.pop(host.name, None) is not None:
+                self._suspect(self._placement.node_of(host.name))
                 homeless = self._placement.remove_host(host.name)
                 log.error("host_lost", host=host.name, accounts=len(homeless), why=repr(lost))
                 self._homeless |= dict.fromkeys(sorted(homeless))
                 await self._fleet.discard(host)
+
+    def _suspect(self, node: str) -> None:
+        """Put nothing new on a node that has lost a host, until another host there shows life or Ray must know."""
+        if node:
+            self._suspects[node] = asyncio.get_running_loop().time() + self._limits.suspicion_ms / 1000
+            others = tuple(each for each in self._placement.nodes if each != node)
+            self._placement.nodes = others or self._placement.nodes
+
+    # -- balance --------------------------------------------------------------------------------------------
+
+    async def _survey(self) -> None:
+        """What the cluster has room for now: nodes come and go."""
+        room = await self._fleet.room()
+        now = asyncio.get_running_loop().time()
+        trusted = tuple(node for node in room.nodes if self._suspects.get(node, now) <= now)
+        self._placement.nodes = trusted or room.nodes
+        if room.hosts_max != self._placement.hosts_max:
+            log.info("room_changed", hosts_max=room.hosts_max, nodes=len(room.nodes))
+            self._placement.hosts_max = room.hosts_max
+
+    async def _balance(self) -> None:
+        """One step towards as many hosts on every node, and as many accounts on every host. Not during a marking pass,
+        which would miss what moves."""
+        await self._survey()
+        async with self._marking:
+            misplaced = self._placement.misplaced()
+            if misplaced is not None:
+                await self._resettle(*misplaced)
+                return
+            move = self._placement.uneven(self._limits.moves_max)
+            if move is not None:
+                await self._mover.move(move.accounts, move.source, move.target)
+
+    async def _resettle(self, name: str, node: str) -> None:
+        """Replace a host by one on another node, its accounts moving over; what does not move in time keeps it."""
+        async with self._placing:
+            successor = await self._spawn(node)
+        while leaving := sorted(self._placement.accounts_of(name)):
+            if not await self._mover.move(leaving[: self._limits.moves_max], name, successor.name):
+                return
+        host = self._hosts.pop(name, None)
+        if host is not None:
+            self._placement.remove_host(name)
+            await self._fleet.discard(host)  # empty as it is, it has nothing to finish
 
     # -- prices and marks -----------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ from actors.limits import ClientLimits, HostLimits, PersisterLimits, SupervisorL
 from actors.logs import configure
 from actors.messages import Wellness
 from actors.options import SUPERVISOR
-from actors.remote import RayOverseer, reach
+from actors.remote import RayOverseer, reach, room_for_hosts
 from actors.runtime import RuntimeConfig
 from configs.settings import DEFAULTS, Settings
 from gateway.app import build_app
@@ -99,7 +99,7 @@ async def running_engine(
             step.done("schema", f"at {head()} (head)")
             ray_address = await joining
         step.done("ray", ray_address)
-        config = runtime_config(settings, database_url, cluster.room_for_hosts())
+        config = runtime_config(settings, database_url, room_for_hosts(settings.actors.account_actors_per_cpu))
         core = cluster.CoreActors(config)
         stack.push_async_callback(core.close, end_actors=settings.ray.address is None)
         await core.start()
@@ -136,6 +136,7 @@ def runtime_config(settings: Settings, database_url: str, room: int) -> RuntimeC
         quotes_query=settings.quotes.query,
         persister_placement=persister.placement,
         persister_actors=persister.shared_actors,
+        account_actors_per_cpu=None if actors.max_account_actors else actors.account_actors_per_cpu,
         host=HostLimits(
             queued_batches_per_account_max=actors.queued_batches_per_account_max,
             receipts_in_memory_max=actors.receipts_in_memory_max,

@@ -53,7 +53,8 @@ class System:
 
     def stop(self) -> None:
         self._stopping.set()
-        self._feed.join()
+        if self._feed.is_alive():
+            self._feed.join()
         try:
             self.engine.stop()
         finally:

@@ -16,7 +16,7 @@ from actors.client import RoutedClient
 from actors.hosting import AccountHost
 from actors.limits import ClientLimits, HostLimits, SupervisorLimits
 from actors.messages import PassReport, Reply, Request, Unserved, Wellness
-from actors.ports import Activation, Appender, Host, Location, Lost, Overseer, Pulse, Tally
+from actors.ports import Activation, Appender, Host, Location, Lost, Overseer, Pulse, Room, Tally
 from actors.supervisor import Supervisor
 from engine.account import Account
 from engine.money import round8
@@ -148,6 +148,9 @@ class HostSeenBy(Host):
     async def passivate(self, account_ids: Sequence[str]) -> None:
         await self._asked(lambda: self._called.host.passivate(account_ids))
 
+    async def hand_over(self, account_ids: Sequence[str]) -> tuple[str, ...]:
+        return await self._asked(lambda: self._called.host.hand_over(account_ids))
+
     async def pulse(self) -> Pulse:
         return await self._asked(self._called.host.pulse)
 
@@ -173,7 +176,11 @@ class FleetSeenBy:
         self._process = process
         self._world = world
 
-    async def spawn(self, name: str) -> Host:
+    async def room(self) -> Room:
+        await self._process.breath()
+        return Room(3)
+
+    async def spawn(self, name: str, node: str | None) -> Host:
         await self._process.breath()
         await asyncio.sleep(self._world.chance.uniform(0.05, 0.3))
         self._world.hosts[name] = HostProcess(name, self._world)

@@ -46,6 +46,6 @@ def test_an_account_lives_in_one_place_only() -> None:
 
 
 def test_room_follows_cpus_until_memory_is_short() -> None:
-    assert hosts_max(cpus=2, memory_bytes=24e9) == 16
-    assert hosts_max(cpus=64, memory_bytes=3e9) == 9
-    assert hosts_max(cpus=1, memory_bytes=1e6) == 1
+    assert hosts_max(cpus=2, memory_bytes=24e9, per_cpu=8) == 16
+    assert hosts_max(cpus=64, memory_bytes=3e9, per_cpu=8) == 9
+    assert hosts_max(cpus=1, memory_bytes=1e6, per_cpu=8) == 1

@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from secrets import token_bytes
@@ -12,82 +11,17 @@ from typing import Any
 import pytest
 
 from actors.hosting import AccountHost
-from actors.limits import ClientLimits, HostLimits, SupervisorLimits
-from actors.local_client import LocalFleet, LocalRuntime, local_runtime
-from actors.messages import Submit, Submitted, Take, Taken, Unserved
+from actors.limits import HostLimits, SupervisorLimits
+from actors.local_client import LocalFleet, local_runtime
+from actors.messages import Submit, Submitted, Taken, Unserved
 from actors.ports import Activation, Location, Lost
 from actors.supervisor import Supervisor
-from engine.book import AccountBook, ActionBatch
-from engine.commands import Action, CreateAccount, LiquidateAccount, MarkToMarket, StartAccount
-from engine.quotes import Quote, observed
+from engine.book import AccountBook
+from engine.commands import CreateAccount, LiquidateAccount, MarkToMarket, StartAccount
+from engine.quotes import Quote
 from persistence.memory_store import MemoryStore
-from persistence.store import StoreUnavailable
 from tests.support.appenders import SteeredAppender
-
-
-class Prices:
-    """A price table that the test writes. `away` makes reading fail as a lost database does."""
-
-    def __init__(self) -> None:
-        self.quotes: dict[str, Quote] = {}
-        self.away = False
-
-    def observe(self, symbol: str, price: str) -> None:
-        self.quotes = self.quotes | {
-            symbol: observed(symbol, Decimal(price), Decimal(price), None, "test", datetime.now(UTC))
-        }
-
-    async def read(self) -> dict[str, Quote]:
-        if self.away:
-            raise StoreUnavailable("the price table cannot be read")
-        return dict(self.quotes)
-
-
-class Floor:
-    def __init__(self, runtime: LocalRuntime, store: MemoryStore, prices: Prices) -> None:
-        self.runtime, self.store, self.prices = runtime, store, prices
-        self.client, self.supervisor, self.fleet = runtime.client, runtime.supervisor, runtime.fleet
-
-    async def trading(self, name: str) -> str:
-        created = await self.client.create(CreateAccount(owner_id="o", clone_id=name), request_id="r")
-        started = await self.client.call(Submit(created.account.id, StartAccount(), "r"))
-        assert isinstance(started, Submitted)
-        return created.account.id
-
-    async def buy(self, account: str, key: str, quantity: str = "0.10000000") -> Taken | Unserved:
-        action = Action(
-            decision_action_id=key, action="open", symbol="BTC-USD", side="long", quantity=Decimal(quantity)
-        )
-        reply = await self.client.call(Take(account, ActionBatch("run", (action,)), "r"))
-        assert isinstance(reply, Taken | Unserved)
-        return reply
-
-
-@asynccontextmanager
-async def floor(**supervision: int) -> AsyncIterator[Floor]:
-    store, prices = MemoryStore(), Prices()
-    prices.observe("BTC-USD", "50000")
-    usual = {"marking_cadence_ms": 0, "quotes_poll_ms": 10, "pulse_ms": 20, "spare_hosts": 0}
-    limits = SupervisorLimits(**usual | supervision)
-    async with local_runtime(
-        store,
-        SteeredAppender(store),
-        prices,
-        host_limits=HostLimits(idle_ms=50),
-        supervisor_limits=limits,
-        client_limits=ClientLimits(deadline_ms=2_000, attempt_ms=500),
-    ) as runtime:
-        yield Floor(runtime, store, prices)
-
-
-async def no_beat(detail: dict[str, object]) -> None:
-    """Nobody looks for a heartbeat here."""
-
-
-async def eventually(holds) -> None:
-    async with asyncio.timeout(5):
-        while not holds():
-            await asyncio.sleep(0.005)
+from tests.support.floor import Floor, Prices, eventually, floor, no_beat
 
 
 async def test_accounts_get_hosts_of_their_own_and_then_share() -> None:
@@ -328,7 +262,7 @@ async def test_accounts_without_a_place_wait_for_one_also_when_no_host_could_be_
 async def test_an_actor_that_cannot_say_whom_it_hosts_is_ended_and_stops_no_start() -> None:
     store, prices = MemoryStore(), Prices()
     fleet = LocalFleet(store, SteeredAppender(store), HostLimits())
-    await fleet.spawn("half-open")
+    await fleet.spawn("half-open", None)
 
     async def half_open() -> tuple[str, ...]:
         raise AttributeError("no host yet")
