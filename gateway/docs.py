@@ -174,10 +174,13 @@ def _content(media_type: str, content: Described) -> str:
     schema = content["schema"]
     if "examples" in content:  # a problem: its codes are links, its shape is the table's
         return ""
-    shown = f"<p>{_type(schema)}{'' if media_type == JSON else f' <code>{escape(media_type)}</code>'}</p>"
+    kind = "" if media_type == JSON else f" <code>{escape(media_type)}</code>"
+    text = _inline(schema.get("description", ""))
+    shown = f"<p>{_type(schema)}{kind} {text}</p>"
     if "example" not in content:
         return shown
-    return f"{shown}<details><summary>example</summary>{_code(_json(content['example']))}</details>"
+    example = content["example"] if isinstance(content["example"], str) else _json(content["example"])
+    return f"{shown}<details><summary>example</summary>{_code(example)}</details>"
 
 
 def _problems() -> str:

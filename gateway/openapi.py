@@ -14,9 +14,10 @@ from gateway import components, examples
 from gateway.components import Schema
 from gateway.problems import KINDS, MEDIA_TYPE
 from gateway.routes import Route
-from gateway.streaming import LAST_EVENT_ID
+from gateway.streaming import LAST_EVENT_ID, RETRY_MS
 from gateway.streaming import MEDIA_TYPE as STREAM
 from gateway.wire import JSON
+from persistence.queries import LedgerRow
 
 TITLE: Final = "Prop trading account engine"
 DESCRIPTION: Final = """\
@@ -206,7 +207,7 @@ def _responses(route: Route, schemas: Mapping[str, Schema]) -> dict[str, Any]:
         "content": {route.media_type: _content(_reply_schema(route), schemas)},
     }
     if route.feed is not None:
-        success["content"][STREAM] = {"schema": {"type": "string"}}
+        success["content"][STREAM] = _stream(schemas)
     responses: dict[str, Any] = {str(route.status): success}
     if route.status == 201:
         before = {"description": "What this idempotency key made before", "headers": _headers("Idempotent-Replayed")}
@@ -223,6 +224,20 @@ def _responses(route: Route, schemas: Mapping[str, Schema]) -> dict[str, Any]:
 def _content(schema: Schema, schemas: Mapping[str, Schema]) -> dict[str, Any]:
     content: dict[str, Any] = {"schema": schema}
     return content if schema.get("type") == "string" else {**content, "example": examples.of_schema(schema, schemas)}
+
+
+def _stream(schemas: Mapping[str, Schema]) -> dict[str, Any]:
+    event = examples.of_schema(components.ref(LedgerRow), schemas)
+    told = f"id: {event['seq']}\nevent: {event['type']}\ndata: {msgspec.json.encode(event).decode()}"
+    return {
+        "schema": {
+            "type": "string",
+            "description": "Server-Sent Events: first the `id:` of where the stream begins, then each ledger event with"
+            " its `id:`, its type as `event:` and itself as `data:`. A comment every 10 s, `event: resync` as the last"
+            " where the reader was too slow. Send the last `id:` as `Last-Event-ID` to go on.",
+        },
+        "example": f"retry: {RETRY_MS}\nid: {event['seq'] - 1}\n\n{told}\n\n: heartbeat\n\n",
+    }
 
 
 def _problem_response(status: int, codes: Sequence[str], path: str) -> dict[str, Any]:
@@ -278,7 +293,7 @@ def _may_be_dry(route: Route) -> bool:
 
 
 def _schemas(routes: Sequence[Route]) -> dict[str, Schema]:
-    of_views = components.of_views({route.reply for route in routes if route.reply is not None})
+    of_views = components.of_views({LedgerRow, *(route.reply for route in routes if route.reply is not None)})
     of_bodies = components.of_bodies({route.body for route in routes if route.body is not None})
     return dict(sorted({**of_views, **of_bodies, "Problem": components.problem()}.items()))
 
