@@ -62,6 +62,8 @@ class GatewaySettings(Section):
     """Request body; beyond it 413."""
     json_depth_max: AtLeastOne
     """Nesting of JSON values; deeper bodies exhaust a parser's stack."""
+    json_values_max: AtLeastOne
+    """JSON values in one body; a megabyte of tiny ones takes a second to parse, in which nobody else is served."""
     actions_per_batch_max: AtLeastOne
     """Decision actions in one request; a batch is one append and one transaction."""
     header_timeout_ms: AtLeastOne

@@ -264,6 +264,7 @@ async def _parts(
                 bytes_max=settings.gateway.body_bytes_max,
                 timeout_ms=settings.gateway.body_timeout_ms,
                 depth_max=settings.gateway.json_depth_max,
+                values_max=settings.gateway.json_values_max,
             ),
             streams=StreamLimits(
                 streams_max=settings.gateway.streams_max,

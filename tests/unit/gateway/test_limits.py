@@ -41,6 +41,11 @@ def nested(depth: int) -> bytes:
     return f'{{"ownerId":"o","cloneId":"c","metadata":{{"a":{inner}}}}}'.encode()
 
 
+def valued(count: int) -> bytes:
+    """A body with so many commas and opening brackets."""
+    return b'{"ownerId":"o","cloneId":"c","metadata":{"a":[' + b"1," * (count - 5) + b"1]}}"
+
+
 def account(**fields: Any) -> tuple[str, Any]:
     return ACCOUNTS, {"ownerId": "o", "cloneId": "c", **fields}
 
@@ -109,6 +114,21 @@ async def sent(door: FakeDoor, asked: tuple[str, Any], account_id: str) -> Any:
         return await door.get(path)
     data = asked[1] if isinstance(asked[1], bytes) else json.dumps(asked[1]).encode()
     return await door.send("POST", path, data=data, headers={"Content-Type": "application/json"})
+
+
+async def test_a_body_has_only_so_many_values(door: FakeDoor):
+    """Those within are parsed, and found to be no metadata; one more is not looked at."""
+    within = await sent(door, (ACCOUNTS, valued(BODY.values_max)), "")
+    assert within.refusal == INVALID
+    assert within.pointers == {"/metadata": "too_long"}
+    assert (await sent(door, (ACCOUNTS, valued(BODY.values_max + 1)), "")).refusal == (400, "malformed_json")
+
+
+async def test_a_comma_in_a_text_is_no_value(door: FakeDoor):
+    path, body = act(rationale=',"\\,' * 1_000)
+    body["actions"] = [{**body["actions"][0], "decisionActionId": f"a{place}"} for place in range(ACTIONS_MAX)]
+    assert json.dumps(body).count(",") > 5 * BODY.values_max
+    assert (await sent(door, (path, body), await door.opened())).status == 200
 
 
 async def test_a_reason_has_an_edge(door: FakeDoor):
