@@ -5,7 +5,7 @@ Each is the real part with one safeguard taken out; `KINDS` are faults under whi
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -13,10 +13,11 @@ from actors.hosted import Hosted
 from actors.hosting import AccountHost
 from actors.messages import Reply, Take
 from actors.ports import Appender
+from engine.decide import Context
 from engine.receipts import ActionKey, Receipt, Receipts
-from persistence.committer import AppendVerdict
+from persistence.committer import AppendVerdict, Committer
 from persistence.memory_store import MemoryStore
-from persistence.store import Append, CommitAmbiguous, Head, StoreUnavailable, Verdict
+from persistence.store import Append, CommitAmbiguous, DataRefused, Head, StoreUnavailable, Verdict
 from tests.simulation.run import STRIKES_S
 from tests.simulation.storage import FaultyStore
 from tests.simulation.world import Parts
@@ -76,6 +77,57 @@ class PlainReread(FaultyStore):
         return await self._answered(self.inner.settle(account_ids))
 
 
+class SeqIgnored(_Unguarded):
+    """Fences by epoch alone, so that an append may come without the one before it."""
+
+    def _follows(self, append: Append) -> bool:
+        return self._has_epoch(append.account_id, append.epoch)
+
+
+class EpochsKept(MemoryStore):
+    """Lets an activation begin without ending the one before."""
+
+    async def claim(self, account_ids: Sequence[str]) -> Mapping[str, Head]:
+        return await self.settle(account_ids)
+
+
+class PassedOver(AccountHost):
+    """Goes on after an append that was not confirmed."""
+
+    def _unconfirmed(self, hosted: Hosted, verdict: AppendVerdict) -> None:
+        pass
+
+
+class UndurableShown(AccountHost):
+    """Shows what is decided before it is durable."""
+
+    async def _settled(self, hosted: Hosted, seq: int, reply: Reply) -> Reply:
+        return reply
+
+
+class MadeFresh(AccountHost):
+    """Takes every quote for one of this moment."""
+
+    def _context(self) -> Context:
+        fresh = {name: msgspec.structs.replace(quote, observed_at=self._now()) for name, quote in self._quotes.items()}
+        return Context(self._now(), fresh)
+
+
+class OpenAfterClosing(AccountHost):
+    """Takes accounts in after it was closed."""
+
+    def _refuse_when(self, ending: bool) -> None:
+        pass
+
+
+class RefusedTogether(Committer):
+    """Does not look for the append that was refused: all that came with it are."""
+
+    async def _commit_apart(self, batch: Any, error: DataRefused) -> None:
+        for waiting in batch:
+            self._answer(waiting, "refused")
+
+
 class AmbiguityIgnored(FaultyStore):
     """Takes a lost answer to COMMIT for a COMMIT that did not happen."""
 
@@ -97,6 +149,7 @@ class Mutant(msgspec.Struct, frozen=True):
 
 LIMITS: Final = Parts().host_limits
 TAKEOVERS: Final = ("node_cut_off", "node_partitioned", "account_taken_over", "account_actor_stopped", "calls_lost")
+LOADED: Final = ("row_refused", "postgres_slow")
 LOST_COMMITS: Final = ("answers_of_postgres_lost",)
 
 MUTANTS: Final[Mapping[str, Mutant]] = {
@@ -109,6 +162,21 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
     ),
     "a plain re-read after a lost commit": Mutant(Parts(storage=PlainReread), LOST_COMMITS, frozenset({"verdict"})),
     "a lost commit taken for none": Mutant(Parts(storage=AmbiguityIgnored), LOST_COMMITS, frozenset({"verdict"})),
+    "gaps accepted": Mutant(
+        Parts(memory=SeqIgnored, host=PassedOver), ("persister_killed", "calls_lost"), frozenset({"I3"})
+    ),
+    "an unconfirmed append passed over": Mutant(
+        Parts(host=PassedOver), ("persister_killed", "calls_lost"), frozenset({"I11"})
+    ),
+    "reads show what is not durable": Mutant(
+        Parts(host=UndurableShown), ("persister_killed", "answers_of_postgres_lost"), frozenset({"I1", "I6", "I10"})
+    ),
+    "epochs not raised": Mutant(Parts(memory=EpochsKept), TAKEOVERS, frozenset({"I10"}), strikes_s=12.0),
+    "a bad row refuses the whole commit": Mutant(Parts(committer=RefusedTogether), LOADED, frozenset({"G8"})),
+    "stale quotes made fresh": Mutant(Parts(host=MadeFresh), ("feed_frozen",), frozenset({"I9"})),
+    "a closed host lives on": Mutant(
+        Parts(host=OpenAfterClosing), ("supervisor_drained", "supervisor_killed", "postgres_slow"), frozenset({"I11"})
+    ),
     "the read lease ignored": Mutant(
         Parts(host_limits=msgspec.structs.replace(LIMITS, read_lease_ms=3_600_000)),
         ("node_partitioned",),

@@ -32,7 +32,7 @@ from tests.support.history import History
 STRIKES_S: Final = 8.0
 LIVE_AGAIN_S: Final = 30.0
 CLIENTS: Final = 3
-ACCOUNTS: Final = 2
+ACCOUNTS: Final = 4
 
 
 class Run(msgspec.Struct, kw_only=True):
@@ -137,7 +137,8 @@ async def _not_live(world: World, client: Client, accounts: list[str]) -> Any:
 
 
 def _told_lies(world: World) -> Iterator[Violation]:
-    """Of the group commit: what it called committed is stored, and what it called fenced or refused is not.
+    """Of the group commit: what it called committed is stored, what it called fenced or refused is not, and it called
+    nothing refused but what was.
 
     Two activations may decide the same to the last byte, where their clock stands still; then only one is stored, and
     its epoch says which.
@@ -145,6 +146,10 @@ def _told_lies(world: World) -> Iterator[Violation]:
     stored = {(event.account_id, event.seq): event for event in world.memory.events.values()}
     for told in world.told:
         append = told.append
+        if told.verdict == "refused" and (append.account_id, append.expected_seq) not in world.storage.refused_at:
+            yield Violation(
+                "G8", append.account_id, f"refused after {append.expected_seq}, for a row of another account"
+            )
         event = stored.get((append.account_id, append.last_seq))
         is_there = event is not None and event.hash == append.head_hash
         is_its_own = is_there and event is not None and event.epoch == append.epoch

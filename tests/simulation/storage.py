@@ -47,7 +47,7 @@ class FaultyStore(Store):
         self.lost_answers = 0.0
         self.refuse_next: set[str] = set()
         self.in_doubt = 0
-        self._refused_at: set[tuple[str, int]] = set()
+        self.refused_at: set[tuple[str, int]] = set()
         self._chance = chance
         self._locks: dict[str, asyncio.Future[None]] = {}
         self._backends: set[asyncio.Task[None]] = set()
@@ -60,7 +60,7 @@ class FaultyStore(Store):
         await self._unlocked([append.account_id for append in appends])
         if any(self._refuses(append) for append in appends):
             if len(appends) == 1:
-                self._refused_at.add((appends[0].account_id, appends[0].expected_seq))
+                self.refused_at.add((appends[0].account_id, appends[0].expected_seq))
             raise DataRefused("a row was refused")
         if self._loses():
             self._cut_off(appends)
@@ -149,7 +149,7 @@ class FaultyStore(Store):
 
     def _refuses(self, append: Append) -> bool:
         """Once a seq: an account that breaks twice at one seq is given up for good, and that is no fault to survive."""
-        if (append.account_id, append.expected_seq) in self._refused_at:
+        if (append.account_id, append.expected_seq) in self.refused_at:
             self.refuse_next.discard(append.account_id)
         return append.account_id in self.refuse_next
 

@@ -9,7 +9,7 @@ from tests.simulation.faults import FAULTS
 from tests.simulation.run import Run, run
 
 GROUPS = 8
-SEEDS_A_GROUP = 20
+SEEDS_A_GROUP = 16
 
 
 @pytest.mark.parametrize("group", range(GROUPS))

@@ -43,6 +43,7 @@ class Parts(msgspec.Struct, kw_only=True):
     host: type[AccountHost] = AccountHost
     host_limits: HostLimits = HostLimits(receipts_in_memory_max=4, snapshot_every_events=5, idle_ms=500)
     appender: Callable[[Appender], Appender] = lambda appender: appender
+    committer: type[Committer] = Committer
 
 
 class Prices:
@@ -83,7 +84,7 @@ class Persister:
     def __init__(self, world: "World") -> None:
         self.process = Process("persister")
         store = StoreSeenBy(self.process, world.storage)
-        self.committer = Committer(store, queue_events_max=60, chance=world.chance)
+        self.committer = world.parts.committer(store, queue_events_max=60, chance=world.chance)
 
 
 class AppenderSeenBy(Appender):
