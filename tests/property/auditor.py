@@ -87,6 +87,24 @@ class Traded:
 
 
 @dataclass
+class Step:
+    """One line of the journal: a fill (by its place among all), or the mids of a mark, or only a time."""
+
+    at: datetime
+    fill: int | None = None
+    opening: bool = False
+    mids: dict[str, Fraction] = field(default_factory=dict)
+
+
+@dataclass
+class Voided:
+    """Why a void is refused, if it is; the fills that go out, by their places: where it is refused, the orphans."""
+
+    code: str | None = None
+    places: list[int] = field(default_factory=list)
+
+
+@dataclass
 class Verdict:
     """Codes of the gates that fail, and the largest size that would have passed; or the fill."""
 
@@ -158,6 +176,8 @@ class Auditor:
     """
 
     def __init__(self, opening: CreateAccount, at: datetime) -> None:
+        self.opening = opening
+        self.began_at = at
         self.policy = opening.policy
         self.starting = Fraction(opening.starting_balance)
         self.status = "pending"
@@ -171,6 +191,9 @@ class Auditor:
         self.traded_on: set[date] = set()
         self.warned: set[tuple[date, str]] = set()
         self.reason: str | None = None
+        self.fills: list[Traded] = []
+        self.out: set[int] = set()
+        self.journal: list[Step] = []
 
     # ------------------------------------------------------------ days and rules
 
@@ -181,6 +204,7 @@ class Auditor:
     def _write(self, now: datetime) -> None:
         self.at = max(self.at, now)
         self.diary[self.at.date()] = (self.cash, self.equity)
+        self.journal.append(Step(self.at))
 
     def began_with(self, day: date) -> tuple[Fraction, Fraction]:
         """Balance and equity that the latest day before had ended with."""
@@ -292,9 +316,8 @@ class Auditor:
         """Judge, and book what passes."""
         verdict = self.judge(action, market, now)
         if verdict.traded is not None:
-            if action.action == "open" and (action.symbol, action.side) not in self.holdings:
-                self.traded_on.add(self.day(now))
-            self._book(verdict.traded, market, opening=action.action == "open")
+            mid = Fraction(market[verdict.traded.symbol].mid)
+            self._book(verdict.traded, mid, max(self.at, now), opening=action.action == "open")
         self._write(now)
         return verdict
 
@@ -390,8 +413,12 @@ class Auditor:
     def _cost(holding: Holding, quantity: Fraction) -> Fraction:
         return holding.cost if quantity == holding.quantity else nearest(holding.cost * quantity / holding.quantity)
 
-    def _book(self, traded: Traded, market: Market, *, opening: bool) -> None:
-        key, mid = (traded.symbol, traded.side), Fraction(market[traded.symbol].mid)
+    def _book(self, traded: Traded, mid: Fraction, at: datetime, *, opening: bool) -> None:
+        key = (traded.symbol, traded.side)
+        self.journal.append(Step(at, len(self.fills), opening, {traded.symbol: mid}))
+        self.fills.append(traded)
+        if opening and key not in self.holdings:
+            self.traded_on.add(at.date())
         self.fees += traded.fee
         self.realized += traded.realized
         if opening:
@@ -437,11 +464,17 @@ class Auditor:
             if told:
                 self._write(now)
             return "failed", ["mark_to_market_failed"] if told else [], []
-        for (symbol, _), holding in self.holdings.items():
-            holding.worth = nearest(holding.quantity * Fraction(market[symbol].mid))
+        self._value({symbol: Fraction(market[symbol].mid) for symbol, _ in self.holdings}, max(self.at, now))
         self.stale = []
-        self.watermark = max(self.watermark, self.equity)
         return self._judged("marked", ["mark_to_market"], market, now)
+
+    def _value(self, mids: dict[str, Fraction], at: datetime) -> None:
+        """What has no price among these keeps the worth it had."""
+        self.journal.append(Step(at, mids=mids))
+        for (symbol, _), holding in self.holdings.items():
+            if symbol in mids:
+                holding.worth = nearest(holding.quantity * mids[symbol])
+        self.watermark = max(self.watermark, self.equity)
 
     def _judged(
         self, outcome: str, types: list[str], market: Market, now: datetime
@@ -459,14 +492,14 @@ class Auditor:
         if broken and may_end:
             highest = max(limit.floor for limit in broken)
             self.reason = next(limit.rule for limit in broken if limit.floor == highest)
-            closed = self.close_all(market)
+            closed = self.close_all(market, now)
             self.status = "liquidated"
             self._write(now)
             types = [*types, "liquidation_triggered", *(each * len(closed)), "account_liquidated"]
             return "liquidated", types, closed
         if reached and not broken and may_end:
             self.reason = "profit_target"
-            closed = self.close_all(market)
+            closed = self.close_all(market, now)
             self.status = "completed"
             self._write(now)
             return "marked", [*types, *(each * len(closed)), "account_completed"], closed
@@ -478,12 +511,12 @@ class Auditor:
             self._write(now)
         return outcome, types, []
 
-    def close_all(self, market: Market) -> list[Traded]:
+    def close_all(self, market: Market, now: datetime) -> list[Traded]:
         closed = []
         for symbol, side in sorted(self.holdings):
             price = self.price(market[symbol], side, buys=side == "short")
             traded = self._traded(symbol, side, self.holdings[symbol, side].quantity, price, None)
-            self._book(traded, market, opening=False)
+            self._book(traded, Fraction(market[symbol].mid), max(self.at, now), opening=False)
             closed.append(traded)
         return closed
 
@@ -496,8 +529,49 @@ class Auditor:
             missing = self.unusable(market, now, self.policy.quote_max_age_ms.liquidate)
             if missing:
                 return missing[0][1]
-            self.close_all(market)
+            self.close_all(market, now)
         if self.status != target:
             self.status = target
             self._write(now)
         return None
+
+    # ------------------------------------------------------------ corrections
+
+    def void(self, place: int, now: datetime, *, cascade: bool) -> Voided:
+        """Take a fill out: books begun anew, and the journal gone through without it."""
+        if self.is_over:
+            return Voided("account_terminal")
+        if place in self.out:
+            return Voided()
+        again, kept, orphans = self._without(self.out | {place})
+        if orphans and not cascade:
+            return Voided("void_would_orphan", orphans)
+        self.out |= {place, *orphans}
+        for each, traded in kept.items():
+            self.fills[each] = traded
+        self.realized, self.fees, self.watermark = again.realized, again.fees, again.watermark
+        self.holdings, self.diary, self.traded_on = again.holdings, again.diary, again.traded_on
+        held = {symbol for symbol, _ in self.holdings}
+        self.stale = [(symbol, code) for symbol, code in self.stale if symbol in held]
+        self._write(now)
+        return Voided(places=sorted({place, *orphans}))
+
+    def _without(self, out: set[int]) -> tuple["Auditor", dict[int, Traded], list[int]]:
+        """New books, the fills in them by their old places, and those that would take off more than is there."""
+        again, kept, orphans = Auditor(self.opening, self.began_at), dict[int, Traded](), list[int]()
+        for step in self.journal:
+            if step.fill is None:
+                if step.mids:
+                    again._value(step.mids, step.at)
+                else:
+                    again._write(step.at)
+            elif step.fill not in out:
+                traded, mid = self.fills[step.fill], step.mids[self.fills[step.fill].symbol]
+                held = again.holdings.get((traded.symbol, traded.side))
+                if not step.opening and (held is None or held.quantity < traded.quantity):
+                    orphans.append(step.fill)
+                    continue
+                asked = traded.leverage if step.opening else None
+                kept[step.fill] = again._traded(traded.symbol, traded.side, traded.quantity, traded.price, asked)
+                again._book(kept[step.fill], mid, step.at, opening=step.opening)
+        return again, kept, orphans

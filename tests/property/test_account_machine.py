@@ -24,9 +24,11 @@ from engine.commands import (
     PauseAccount,
     ResumeAccount,
     StartAccount,
+    VoidFill,
+    VoidOrder,
 )
 from engine.decide import Context
-from engine.events import EVENT_TYPES, Event, RecordedEvent
+from engine.events import EVENT_TYPES, Event, FillVoided, RecordedEvent
 from engine.money import round8
 from engine.policy import LONG, SHORT, MaxDailyLoss, Policy, ProfitTarget, QuoteMaxAge, Side, TrailingDrawdown, faults
 from engine.quotes import Quote
@@ -35,6 +37,7 @@ from engine.rejections import Refusal
 from engine.rule_views import rules_view
 from engine.views import ActionResult
 from tests.property.auditor import Auditor, Traded, Verdict, sound, timely
+from tests.support.rows import Rows
 
 BEGIN = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 ACCOUNT_ID = "019b8e2a-0000-7000-8000-000000000002"
@@ -170,10 +173,8 @@ class AccountMachine(RuleBasedStateMachine):
         self.auditor = Auditor(opening, BEGIN)
         self.shadow, placed = replayed([(first, decoded(first))], receipts_in_memory_max=10_000)
         self.placed: list[PlacedEvent] = placed
-        self.orders: list[Any] = []
-        self.fills: list[Any] = []
-        self.receipts: list[Any] = []
-        self.positions: dict[int, Any] = {}
+        self.ledger: list[tuple[RecordedEvent, Event]] = [(first, decoded(first))]
+        self.rows = Rows()
         self.answers: dict[ActionKey, tuple[Action, ActionResult]] = {}
         self.wish = UNIT
         self.requests = 0
@@ -495,7 +496,35 @@ class AccountMachine(RuleBasedStateMachine):
             self._same_fill(fill, traded)
         assert self.book.account.end_reason == self.auditor.reason
 
+    # ------------------------------------------------------------ corrections
+
+    @precondition(lambda self: self.fills)
+    @rule(data=st.data(), by_order=st.booleans(), cascade=st.booleans())
+    def voids(self, data: st.DataObject, by_order: bool, cascade: bool) -> None:
+        """Take any fill out, also one that is out or that later fills need."""
+        fills = self.fills
+        place = data.draw(st.integers(0, len(fills) - 1))
+        fill, before = fills[place], self.book.state
+        command = VoidOrder(fill.order_id, "why", cascade) if by_order else VoidFill(fill.id, "why", cascade)
+        answer = self.book.correct(command, self.ledger, self.now, request_id="void")
+        wanted = self.auditor.void(place, self.now, cascade=cascade)
+        concerned = [fills[each].id for each in wanted.places]
+        if isinstance(answer, Refusal):
+            assert answer.code == wanted.code
+            assert [orphan.fill_id for orphan in answer.orphans] == concerned
+            assert self.book.state == before
+            return
+        assert wanted.code is None
+        self._settles(answer)
+        told = [event.fill_ids for _, event in self.ledger[before.account.seq :] if isinstance(event, FillVoided)]
+        assert told == ([tuple(concerned)] if concerned else [])
+
     # ------------------------------------------------------------ what holds after every step
+
+    @property
+    def fills(self) -> list[Any]:
+        """In the order in which they were booked, the voided ones among them."""
+        return list(self.rows.fills.values())
 
     @property
     def _context(self) -> Context:
@@ -511,11 +540,9 @@ class AccountMachine(RuleBasedStateMachine):
         """Write down what one decision added, as the tables would, and replay it from its bytes."""
         events = [(recorded, decoded(recorded)) for recorded in entry.recorded]
         self.placed += self.shadow.replay(events)
+        self.ledger += events
         assert not any(b'"-0.00000000"' in recorded.payload for recorded in entry.recorded)
-        self.orders += entry.changes.orders
-        self.fills += entry.changes.fills
-        self.receipts += entry.changes.receipts
-        self.positions |= {row.opened_seq: row for row in entry.changes.positions}
+        self.rows.take(entry.changes)
         for fill in entry.changes.fills:
             ages = self.auditor.policy.quote_max_age_ms
             age_ms_max = ages.liquidate if self._is_own(fill) else ages.trade
@@ -525,7 +552,7 @@ class AccountMachine(RuleBasedStateMachine):
 
     def _is_own(self, fill: Any) -> bool:
         """An order of the engine's own: it closes what a lifecycle command or a breach ends."""
-        return next(order.prop_action_id is None for order in self.orders if order.id == fill.order_id)
+        return self.rows.orders[fill.order_id].prop_action_id is None
 
     @invariant()
     def money_is_conserved_and_as_audited(self) -> None:
@@ -581,15 +608,24 @@ class AccountMachine(RuleBasedStateMachine):
 
     @invariant()
     def rows_are_those_of_the_whole_history(self) -> None:
-        rows = changes(self.book.account, self.placed)
-        assert list(rows.orders) == self.orders
-        assert list(rows.fills) == self.fills
-        assert list(rows.receipts) == self.receipts
-        assert {row.opened_seq: row for row in rows.positions} == self.positions
+        rows = Rows().take(changes(self.book.account, self.placed))
+        assert rows.orders == self.rows.orders
+        assert rows.fills == self.rows.fills
+        assert rows.receipts == self.rows.receipts
+        assert rows.positions == self.rows.positions
+
+    @invariant()
+    def fills_are_as_audited_and_the_voided_are_out(self) -> None:
+        for place, (fill, traded) in enumerate(zip(self.fills, self.auditor.fills, strict=True)):
+            is_out = place in self.auditor.out
+            assert fill.status == ("voided" if is_out else "booked")
+            assert self.rows.orders[fill.order_id].status == ("voided" if is_out else "filled")
+            if not is_out:
+                self._same_fill(fill, traded)
 
     @invariant()
     def every_key_was_answered_once(self) -> None:
-        assert [receipt.key for receipt in self.receipts] == list(self.answers)
+        assert [receipt.key for receipt in self.rows.receipts] == list(self.answers)
         assert len(self.book.receipts.seen) == len(self.answers)
         counters = self.book.account.counters
         assert counters.actions == counters.executed + counters.rejected == len(self.answers)
