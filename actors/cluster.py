@@ -30,6 +30,8 @@ OBJECT_STORE_BYTES: Final = 100 * 1024 * 1024
 WATCH_S: Final = 0.5
 LOST_AFTER: Final = 3
 """Silent probes in a row before a core actor is taken for hung and replaced."""
+OPENINGS_MAX: Final = 3
+"""How often a core actor is made at the start of the program before the start is given up."""
 
 _LOCAL_ENVIRONMENT: Final = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # Ray's own switch for "one machine": every port on 127.0.0.1
@@ -87,7 +89,7 @@ class CoreActors:
     async def start(self) -> None:
         """Make what is missing, persisters first, and keep it alive from now on."""
         for name in self._recipes:
-            await self._ensure(name)
+            await self._opened(name)
         self._watch = asyncio.create_task(self._keep())
 
     async def close(self, *, end_actors: bool) -> None:
@@ -104,6 +106,17 @@ class CoreActors:
                 ray.kill(actor)
             except Lost as lost:
                 log.warning("core_actor_not_closed", actor=name, why=str(lost))  # safe: recovery needs no farewell
+
+    async def _opened(self, name: str) -> None:
+        """The actor, made anew where its opening was lost on the way: there is no later round to make another yet."""
+        for left in reversed(range(OPENINGS_MAX)):
+            try:
+                await self._ensure(name)
+                return
+            except Lost as lost:
+                if not left:
+                    raise
+                log.warning("core_actor_not_opened", actor=name, why=str(lost))
 
     async def _ensure(self, name: str) -> None:
         """The actor as it is, or a new one. Two gateways may try at once: the name has one owner."""
@@ -139,8 +152,8 @@ class CoreActors:
         except Lost as lost:
             self._silences[name] += 1
             log.warning("core_actor_silent", actor=name, times=self._silences[name], why=str(lost))
-            hung = isinstance(lost, Silent)
-        if hung and self._silences[name] < LOST_AFTER:
+            may_live = isinstance(lost, Silent)
+        if may_live and self._silences[name] < LOST_AFTER:
             return
         self._silences[name] = 0
         with contextlib.suppress(Lost, RayError):

@@ -21,7 +21,7 @@ class Lost(Exception):
 
 
 class Silent(Lost):
-    """No answer within the deadline: hung, or stopped, or far too busy."""
+    """No answer, and no sign of death either: hung, stopped, far too busy, or a call that was lost on the way."""
 
 
 class Activation(Message, frozen=True):

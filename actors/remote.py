@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 import ray
 import structlog
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import ActorUnavailableError, RayError, RayTaskError
 
 from actors.messages import PassReport, Reply, Request, Unserved, Wellness, packed, replies
 from actors.options import HOST_PREFIX, PERSISTER_PREFIX, host_options
@@ -43,13 +43,19 @@ async def answer(reference: Any, deadline_s: float) -> Any:
         return await asyncio.wait_for(asyncio.wrap_future(reference.future()), deadline_s)
     except TimeoutError as silent:
         raise Silent(f"no answer within {deadline_s:g} s") from silent
+    except ActorUnavailableError as unreached:  # one call was lost, which says nothing of the next
+        raise Silent(_first_line(unreached)) from unreached
     except RayTaskError as raised:
         cause = raised.cause
         if isinstance(cause, OURS):
             raise cause from raised
         raise
     except RayError as lost:
-        raise Lost(f"{type(lost).__name__}: {str(lost).splitlines()[0] if str(lost) else ''}") from lost
+        raise Lost(_first_line(lost)) from lost
+
+
+def _first_line(error: RayError) -> str:
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
 
 
 def find(name: str, namespace: str) -> Any:

@@ -80,10 +80,11 @@ class Supervisor:
         await self._until_done(self._survey)
         await self._until_done(self._adopt_all)
         await self._until_done(self.look)
+        # Who is back trades already, and a refusal for a stale quote is final: prices go on while the others come back.
+        self._schedules.append(asyncio.create_task(self._every(limits.quotes_poll_ms, self.look)))
         await self._until_done(self._recover)
         await self._until_done(self._keep_spare)
         self._schedules += [
-            asyncio.create_task(self._every(limits.quotes_poll_ms, self.look)),
             asyncio.create_task(self._every(limits.pulse_ms, self._watch)),
             asyncio.create_task(self._every(limits.balance_ms, self._balance)),
         ]

@@ -275,6 +275,27 @@ async def test_an_actor_that_cannot_say_whom_it_hosts_is_ended_and_stops_no_star
     await supervisor.close()
 
 
+async def test_prices_go_on_while_accounts_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start may take a minute; who is back already must not be refused for a quote that nobody looked at again."""
+    store, prices, listed = MemoryStore(), Prices(), asyncio.Event()
+
+    async def slow() -> list[str]:
+        await listed.wait()
+        return []
+
+    monkeypatch.setattr(store, "hostable", slow)
+    fleet = LocalFleet(store, SteeredAppender(store), HostLimits())
+    limits = SupervisorLimits(spare_hosts=0, quotes_poll_ms=10)
+    supervisor = Supervisor(fleet, store, prices, limits, beat=no_beat, entropy=token_bytes)
+    starting = asyncio.create_task(supervisor.start())
+    await eventually(lambda: supervisor._board.wellness().well)
+    prices.observe("BTC-USD", "51000")
+    await eventually(lambda: "BTC-USD" in supervisor._board.shown)
+    listed.set()
+    await starting
+    await supervisor.close()
+
+
 async def test_a_host_that_is_lost_while_everything_closes_stops_no_other_from_closing() -> None:
     async with floor(account_actors_max=2) as desk:
         await desk.trading("a")

@@ -1,0 +1,37 @@
+"""The start of the core actors, where Ray loses calls."""
+
+from collections import Counter
+
+import pytest
+
+from actors.cluster import OPENINGS_MAX, CoreActors
+from actors.ports import Lost
+from actors.runtime import RuntimeConfig
+
+
+class LosesOpenings(CoreActors):
+    """The first call to each actor is lost so many times."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__(RuntimeConfig(database_url="postgresql://nowhere"))
+        self.tries: Counter[str] = Counter()
+        self._times = times
+
+    async def _ensure(self, name: str) -> None:
+        self.tries[name] += 1
+        if self.tries[name] <= self._times:
+            raise Lost("on the way")
+
+
+async def test_an_opening_that_was_lost_is_made_again() -> None:
+    core = LosesOpenings(OPENINGS_MAX - 1)
+    await core.start()
+    await core.close(end_actors=False)
+    assert core.tries == {"persister-0": OPENINGS_MAX, "supervisor": OPENINGS_MAX}
+
+
+async def test_a_start_that_loses_every_opening_ends() -> None:
+    core = LosesOpenings(OPENINGS_MAX)
+    with pytest.raises(Lost):
+        await core.start()
+    assert core.tries == {"persister-0": OPENINGS_MAX}
