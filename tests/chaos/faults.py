@@ -3,12 +3,13 @@
 import json
 import signal
 from collections.abc import Callable, Mapping
+from functools import partial
 from random import Random
 from typing import Final, Literal
 
 import psutil
 
-from tests.chaos import disk
+from tests.chaos import clock, disk
 from tests.chaos.system import System, signalled, wait_s
 from tests.support.served import eventually
 
@@ -19,6 +20,8 @@ STOPPED_S: Final = (1.0, 8.0)
 CUTTING_S: Final = 2.0
 FROZEN_S: Final = 4.0
 FULL_S: Final = 3.0
+STEPPED_S: Final = 3.0
+STEPS_S: Final = (3_600, -3_600, 0)
 LOST_S: Final = 8.0
 LOST_PER_CENT: Final = 10
 """Of all calls between actors as many lose their request, and as many more their reply."""
@@ -121,6 +124,19 @@ def calls_lost(system: System, chance: Random) -> bool:
     return lost
 
 
+def clock_stepped(system: System, chance: Random) -> bool:
+    """An hour ahead, an hour back, and right again, in a new start of the program; and right in the start after it."""
+    system.engine.stop()
+    system.engine.start(**system.clock.environment)
+    for ahead_s in STEPS_S:
+        system.clock.step(ahead_s)
+        eventually(partial(system.engine_is_ahead, ahead_s), f"an engine {ahead_s} s ahead")
+        wait_s(STEPPED_S)
+    system.engine.kill_everything()
+    system.engine.start()
+    return True
+
+
 FAULTS: Final[Mapping[str, Fault]] = {
     "account_actor_killed": _killed(ACCOUNTS),
     "account_actor_stopped": _stopped(ACCOUNTS),
@@ -139,9 +155,11 @@ FAULTS: Final[Mapping[str, Fault]] = {
     "feed_frozen": feed_frozen,
     "calls_lost": calls_lost,
     "disk_full": disk_full,
+    "clock_stepped": clock_stepped,
 }
 NOT_EVERYWHERE: Final[Mapping[str, Callable[[], str | None]]] = {
     "disk_full": disk.why_not,
+    "clock_stepped": clock.why_not,
 }
 """Why a fault cannot be had on this machine; None where it can."""
 QUICK: Final = (

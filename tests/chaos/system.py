@@ -6,8 +6,11 @@ import signal
 import socket
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from decimal import Decimal
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from random import Random
 
@@ -16,6 +19,7 @@ import psycopg
 
 from persistence.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from tests.chaos import disk
+from tests.chaos.clock import Clock
 from tests.chaos.proxy import Proxy, proxy
 from tests.support.served import Served, eventually
 
@@ -31,6 +35,7 @@ class System:
     def __init__(self, folder: Path, line: Proxy, volume: disk.Volume | None, **environment: str) -> None:
         self.line = line
         self.volume = volume
+        self.clock = Clock(folder)
         settings = {"commit_delay": str(COMMIT_DELAY_US), "commit_siblings": "0"} | disk.SETTINGS
         self.postgres = EmbeddedPostgres(folder / "postgres", settings=settings)
         self.postgres.start()
@@ -119,6 +124,12 @@ class System:
                 "select pg_terminate_backend(pid) from pg_stat_activity"
                 " where datname = current_database() and pid <> pg_backend_pid() order by random() limit 1"
             )
+
+    def engine_is_ahead(self, seconds: float) -> bool:
+        """Whether the gateway's clock is so far from ours, give or take a minute."""
+        with urllib.request.urlopen(f"{self.engine.url}/livez", timeout=10) as answer:
+            ahead = parsedate_to_datetime(answer.headers["Date"]) - datetime.now(UTC)
+        return abs(ahead.total_seconds() - seconds) < 60
 
     # -- prices ---------------------------------------------------------------------------------------------
 
