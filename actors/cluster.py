@@ -2,6 +2,7 @@
 
 A local Ray listens on loopback only and asks for a token; a given address is joined as it is. The supervisor and the
 persisters are made where they are missing and made again when they die: they hold no truth, Postgres does.
+What asks Ray's head (GCS) for something waits in a thread: with the head gone it waits for a minute, and requests go on.
 """
 
 import asyncio
@@ -121,10 +122,10 @@ class CoreActors:
     async def _ensure(self, name: str) -> None:
         """The actor as it is, or a new one. Two gateways may try at once: the name has one owner."""
         try:
-            actor = find(name, self._config.namespace)
+            actor = await asyncio.to_thread(find, name, self._config.namespace)
         except Lost:
             try:
-                actor = self._recipes[name]()
+                actor = await asyncio.to_thread(self._recipes[name])
             except ValueError:  # another gateway was faster
                 return
             try:
@@ -145,7 +146,7 @@ class CoreActors:
 
     async def _probe(self, name: str) -> None:
         try:
-            actor = find(name, self._config.namespace)
+            actor = await asyncio.to_thread(find, name, self._config.namespace)
             await answer(actor.alive.remote(), CONTROL_DEADLINE_S / LOST_AFTER)
             self._silences[name] = 0
             return
@@ -157,7 +158,7 @@ class CoreActors:
             return
         self._silences[name] = 0
         with contextlib.suppress(Lost, RayError):
-            ray.kill(find(name, self._config.namespace), no_restart=True)
+            await asyncio.to_thread(lambda: ray.kill(find(name, self._config.namespace), no_restart=True))
         await self._ensure(name)
 
     def _persister(self, name: str) -> Callable[[], Any]:

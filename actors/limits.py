@@ -25,6 +25,7 @@ class SupervisorLimits(msgspec.Struct, frozen=True, kw_only=True):
     account_actors_max: int = 16
     spare_hosts: int = 1
     cold_activations_max: int = 4
+    cold_waiting_max: int = 200
     activation_chunk: int = 500
     balance_ms: int = 1_000
     moves_max: int = 50

@@ -153,6 +153,8 @@ class Supervisor:
             return Location(place)
         arriving = self._arriving.get(account_id)
         if arriving is None:
+            if len(self._arriving) >= self._limits.cold_waiting_max:
+                return Unserved("overloaded", "too many accounts are waiting to be activated")
             arriving = asyncio.create_task(self._bring(account_id, tried))
             self._arriving[account_id] = arriving
             arriving.add_done_callback(lambda _: self._arriving.pop(account_id, None))

@@ -59,7 +59,7 @@ def joined(cluster: Nodes, load: Load, history: History) -> tuple[Node, Node]:
     def spread() -> bool:
         return all(len(each.account_actors()) == ACCOUNTS // 3 for each in (cluster.head, second, third))
 
-    eventually(spread, "account actors on every node", seconds_max=60)
+    eventually(spread, "account actors on every node", seconds_max=90)
     all_act(load, history)
     moved = [each for each in history if each.sent_at > since]
     assert moved

@@ -93,6 +93,30 @@ async def test_only_so_many_accounts_are_activated_at_once(monkeypatch: pytest.M
         assert most == 2
 
 
+async def test_a_storm_of_cold_accounts_is_refused_where_too_many_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with floor(cold_activations_max=1, cold_waiting_max=3) as desk:
+        created = [
+            await desk.client.create(CreateAccount(owner_id="o", clone_id=str(n)), request_id="r") for n in range(5)
+        ]
+        may_go_on, activate = asyncio.Event(), AccountHost.activate
+
+        async def slow(host: AccountHost, account_ids: Sequence[str]) -> Activation:
+            await may_go_on.wait()
+            return await activate(host, account_ids)
+
+        monkeypatch.setattr(AccountHost, "activate", slow)
+        asked = [asyncio.create_task(desk.supervisor.locate(each.account.id, None)) for each in created]
+        await eventually(lambda: sum(each.done() for each in asked) == 2)
+        refused = [each.result() for each in asked if each.done()]
+        assert [each.reason for each in refused if isinstance(each, Unserved)] == ["overloaded", "overloaded"]
+        may_go_on.set()
+        served = [await each for each in asked[:3]]
+        assert all(isinstance(each, Location) for each in served)
+        assert isinstance(await desk.supervisor.locate(created[4].account.id, None), Location)
+
+
 async def test_an_unknown_account_is_nobody_to_activate() -> None:
     async with floor() as desk:
         reply = await desk.client.call(Submit("0198f1c2-0000-7000-8000-00000000dead", StartAccount(), "r"))
