@@ -2,7 +2,7 @@
 
 A local Ray listens on loopback only and asks for a token; a given address is joined as it is. The supervisor and the
 persisters are made where they are missing and made again when they die: they hold no truth, Postgres does.
-What asks Ray's head (GCS) for something waits in a thread: with the head gone it waits for a minute, and requests go on.
+What asks Ray's head (GCS) for something waits in a thread: with the head gone that takes a minute, and requests go on.
 """
 
 import asyncio
@@ -102,7 +102,7 @@ class CoreActors:
             return
         for name in reversed(self._recipes):
             try:
-                actor = find(name, self._config.namespace)
+                actor = await asyncio.to_thread(find, name, self._config.namespace)
                 await answer(actor.close.remote(), CLOSE_DEADLINE_S)
                 ray.kill(actor)
             except Lost as lost:

@@ -59,7 +59,7 @@ def _first_line(error: RayError) -> str:
 
 
 def find(name: str, namespace: str) -> Any:
-    """The handle of a named actor; raises `Lost` where there is none."""
+    """The handle of a named actor; raises `Lost` where there is none. Blocks for as long as Ray's head is away."""
     try:
         return ray.get_actor(name, namespace)
     except (ValueError, RayError) as absent:
@@ -204,7 +204,7 @@ class RayOverseer:
 
     async def _call(self, method: str, *args: object, deadline_s: float = CONTROL_DEADLINE_S) -> bytes:
         if self._actor is None:
-            self._actor = find(self._name, self._config.namespace)
+            self._actor = await asyncio.to_thread(find, self._name, self._config.namespace)
         try:
             data: bytes = await answer(getattr(self._actor, method).remote(*args), deadline_s)
         except Lost:
@@ -239,6 +239,6 @@ class RayAppender:
 
     async def _send(self, data: bytes, deadline_s: float) -> Sequence[AppendVerdict]:
         if self._actor is None:
-            self._actor = find(self._name, self._namespace)
+            self._actor = await asyncio.to_thread(find, self._name, self._namespace)
         answered = await answer(self._actor.append.remote(data), deadline_s)
         return msgspec.msgpack.decode(answered, type=tuple[AppendVerdict, ...])
