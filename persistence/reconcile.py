@@ -46,10 +46,10 @@ DRIFT_MAX: Final = 10_000
 CONNECT_SECONDS_MAX: Final = 5
 PICTURE_EVENTS: Final = 10_000
 """Events after which a picture ends with the account at hand: a second or two of looking."""
-ASKED_TOGETHER_MAX: Final = 16
+ASKED_TOGETHER_MAX: Final = 4
 ASKED_EVENTS_MAX: Final = 4_000
 """Accounts whose live views are asked for at once, and the events at which they are enough. A gateway under load keeps
-each waiting, or has to be asked again: one after the other that is most of the time."""
+each waiting: one after the other that is most of the time. More would crowd out those who trade."""
 
 LEDGER: Final = "prop_ledger_events"
 SNAPSHOTS: Final = "prop_account_snapshots"
