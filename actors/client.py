@@ -150,15 +150,18 @@ class RoutedClient:
         backoff_s = self._limits.backoff_ms / 1000
         while _time_s() < deadline:
             try:
-                place = self._places.get(request.account_id) or await self._locate(request.account_id, tried)
+                remembered = self._places.get(request.account_id)
+                place = remembered or await self._locate(request.account_id, tried)
                 if isinstance(place, Unserved):
                     if place.reason != "overloaded" or _time_s() + backoff_s >= deadline:
                         return _honest(place, may_have_run)
                 else:
                     tried = place
                     reply = await self._lane(place).send(request)
-                    if not isinstance(reply, Unserved) or reply.reason != "not_hosted":
+                    if not isinstance(reply, Unserved) or reply.reason not in ("not_hosted", "quarantined"):
                         return reply
+                    if reply.reason == "quarantined" and remembered is None:
+                        return reply  # else it may live elsewhere by now, put right
             except Lost:
                 if not _repeatable(request) and tried is not None:
                     self._places.pop(request.account_id, None)

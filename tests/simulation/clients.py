@@ -79,6 +79,10 @@ class Client:
             await asyncio.sleep(PAUSE_S)
         return outcome
 
+    async def recomputes(self, account_id: str) -> None:
+        """What an administrator does about an account in quarantine."""
+        await self._administers(Recompute(account_id, self.name, DEED))
+
     async def _something(self, account_id: str) -> None:
         chance = self._world.chance
         what = chance.random()
@@ -97,7 +101,7 @@ class Client:
                 void = VoidFill(fill_id=chance.choice(fills), reason="x", cascade=chance.random() < 0.5)
                 await self._administers(Correct(account_id, void, self.name, DEED))
         else:
-            await self._administers(Recompute(account_id, self.name, DEED))
+            await self.recomputes(account_id)
 
     def _action(self, key: str) -> Action:
         chance = self._world.chance

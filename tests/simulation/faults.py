@@ -136,6 +136,16 @@ async def row_refused(world: World) -> None:
         world.storage.refuse_next.add(world.chance.choice(ids))
 
 
+async def rows_refused(world: World) -> None:
+    """Whatever an account writes, until it is in quarantine."""
+    ids = sorted(world.memory.heads)
+    if ids:
+        refused = world.chance.choice(ids)
+        world.storage.refuse_all.add(refused)
+        await _a_while(world)
+        world.storage.refuse_all.discard(refused)
+
+
 async def calls_lost(world: World) -> None:
     world.loss = 0.25
     await _a_while(world)
@@ -172,6 +182,7 @@ FAULTS: Final[Mapping[str, Fault]] = {
         postgres_slow,
         answers_of_postgres_lost,
         row_refused,
+        rows_refused,
         calls_lost,
         feed_frozen,
         market_falls,

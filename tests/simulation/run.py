@@ -123,12 +123,14 @@ async def _run(seed: int, parts: Parts, kinds: tuple[str, ...], strikes_s: float
 
 
 async def _not_live(world: World, client: Client, accounts: list[str]) -> Any:
-    """I11: with the faults gone, whoever may trade takes an action again in time."""
+    """I11: with the faults gone, every account takes an action again in time, from quarantine by a recompute."""
     for account_id in accounts:
         hold = Action(decision_action_id="alive", action="close", symbol="BTC-USD", side=LONG)
         try:
             async with asyncio.timeout(LIVE_AGAIN_S):
-                while await client.acts(account_id, hold, attempts=1) != "ok":
+                while (outcome := await client.acts(account_id, hold, attempts=1)) != "ok":
+                    if outcome == "refused":
+                        await client.recomputes(account_id)
                     await asyncio.sleep(0.2)
         except TimeoutError:
             yield Violation("I11", account_id, f"takes no action {LIVE_AGAIN_S:g} s after the faults stopped")

@@ -46,6 +46,7 @@ class FaultyStore(Store):
         self.is_slow = False
         self.lost_answers = 0.0
         self.refuse_next: set[str] = set()
+        self.refuse_all: set[str] = set()
         self.in_doubt = 0
         self.refused_at: set[tuple[str, int]] = set()
         self._chance = chance
@@ -148,7 +149,9 @@ class FaultyStore(Store):
             await asyncio.wait(waiting)
 
     def _refuses(self, append: Append) -> bool:
-        """Once a seq: an account that breaks twice at one seq is given up for good, and that is no fault to survive."""
+        """Next: once a seq, which an account survives. All: until it is given up, twice at one seq being enough."""
+        if append.account_id in self.refuse_all:
+            return True
         if (append.account_id, append.expected_seq) in self.refused_at:
             self.refuse_next.discard(append.account_id)
         return append.account_id in self.refuse_next
