@@ -2,10 +2,13 @@
 
 import subprocess
 from pathlib import Path
+from typing import ClassVar, cast
 
+import msgspec
 import pytest
 
-from engine.events import EVENT_TYPES
+from engine.events import EVENT_TYPES, AccountPaused
+from persistence import codec
 from persistence.codec import UPCASTERS
 from tests.golden.kept import FOLDER, digest, golden, manifest, names, shown
 
@@ -28,6 +31,25 @@ def test_every_event_type_is_kept_in_every_version() -> None:
 def test_every_older_version_has_its_upcaster() -> None:
     older = {(type_, version) for type_, event in EVENT_TYPES.items() for version in range(1, event.VERSION)}
     assert set(UPCASTERS) == older
+
+
+class PausedBy(AccountPaused, frozen=True, kw_only=True):
+    """A shape of `account_paused` that was never released: it says who paused, too."""
+
+    VERSION: ClassVar[int] = AccountPaused.VERSION + 1
+    by: str
+
+
+def test_an_older_version_replays_to_the_same_state_through_its_upcaster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The chain is over what was stored, not over what it is read as."""
+    monkeypatch.setitem(codec._DECODERS, "account_paused", msgspec.json.Decoder(PausedBy))
+    monkeypatch.setitem(EVENT_TYPES, "account_paused", PausedBy)
+    kept = golden("both_sides")
+    with pytest.raises(codec.MalformedPayload, match="no upcaster to version 2"):
+        kept.replayed()
+    upcasters = cast(dict[tuple[str, int], codec.Upcaster], UPCASTERS)
+    monkeypatch.setitem(upcasters, ("account_paused", 1), lambda payload: payload | {"by": "unknown"})
+    assert _within(kept.snapshot, shown(kept.replayed())) == []
 
 
 def test_what_is_kept_is_what_was_recorded() -> None:

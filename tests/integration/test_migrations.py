@@ -1,7 +1,10 @@
 """Migrations: from nothing to the schema, twice, at once, interrupted; and the schema is the metadata."""
 
 import asyncio
+import subprocess
+import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
@@ -51,6 +54,38 @@ def test_an_interrupted_migration_leaves_nothing_behind(empty_database_url: str)
         other.execute("drop table prop_service_tokens")
     run.upgrade(empty_database_url)
     assert run.current(empty_database_url) == run.head()
+
+
+def test_a_migration_that_was_killed_is_run_again(empty_database_url: str):
+    with psycopg.connect(empty_database_url) as other:
+        other.execute("create table prop_service_tokens (not_committed_so_the_migration_waits int)")
+        migrator = subprocess.Popen([sys.executable, "-c", MIGRATOR, empty_database_url])
+        try:
+            wait_for_backend(empty_database_url, "wait_event_type = 'Lock'", found=True)
+        finally:
+            migrator.kill()
+            migrator.wait()
+        other.rollback()
+    wait_for_backend(empty_database_url, "true", found=False)
+    assert run.current(empty_database_url) is None
+    run.upgrade(empty_database_url)
+    assert run.current(empty_database_url) == run.head()
+
+
+MIGRATOR = "import sys; from persistence.migrations import run; run.upgrade(sys.argv[1])"
+
+
+def wait_for_backend(url: str, condition: str, *, found: bool) -> None:
+    """Until a migrator's connection is (or no longer is) in that condition."""
+    query = (
+        "select exists (select from pg_stat_activity where datname = current_database()"
+        f" and application_name = 'prop migrate' and {condition})"
+    )
+    deadline = time.monotonic() + 30
+    with psycopg.connect(url, autocommit=True) as looking:
+        while looking.execute(query.encode()).fetchone() != (found,):
+            assert time.monotonic() < deadline, f"{condition} is not {found}"
+            time.sleep(0.02)
 
 
 def test_a_database_of_a_later_program_is_left_alone(database_url: str):

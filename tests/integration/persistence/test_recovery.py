@@ -1,5 +1,6 @@
 """Recovery from a real ledger: whole, from snapshots, and with every kind of damage, which stays with its account."""
 
+import re
 from collections.abc import AsyncIterator, Callable
 
 import msgspec
@@ -8,6 +9,7 @@ import pytest
 
 from engine.book import AccountBook
 from engine.money import ONE
+from persistence import tables
 from persistence.postgres_store import PostgresStore
 from persistence.recovery import LedgerBroken, Recovered, load, recover
 from persistence.store import StoredSnapshot
@@ -132,11 +134,20 @@ DAMAGES = {
     "hash altered": "update prop_ledger_events set hash = decode(repeat('ab', 32), 'hex') where {row}",
     "time altered": "update prop_ledger_events set occurred_at = occurred_at + interval '1 us' where {row}",
     "type altered": "update prop_ledger_events set type = 'account_locked' where {row}",
+    "seq altered": "update prop_ledger_events set seq = seq + 1000 where {row}",
+    "account altered": "update prop_ledger_events set account_id = gen_random_uuid() where {row}",
     "type unknown": "update prop_ledger_events set type = 'account_teleported' where {row}",
     "version newer": "update prop_ledger_events set version = 99 where {row}",
     "payload undecodable": "update prop_ledger_events set payload = '[]' where {row}",
     "duplicated": "insert into prop_ledger_events select * from prop_ledger_events where {row}",
 }
+EXPLAINING = {
+    "epoch": "epoch + 1",
+    "request_id": "'another'",
+    "recorded_at": "recorded_at + interval '1 day'",
+    "commit_xid": "pg_current_xact_id()",
+}
+"""Columns that say who wrote a row and when. No hash covers them and no state follows from them."""
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -156,6 +167,19 @@ async def test_one_broken_ledger_fails_alone_and_names_its_seq(
     assert all(same(found.books[life.id], life) for life in lives if life is not broken)
     with pytest.raises(LedgerBroken, match=f"seq {seq}"):
         await load(store, broken.id)
+
+
+async def test_what_only_explains_a_row_changes_no_account(store: PostgresStore, tamper: Callable[..., None]):
+    lives = await lively(store)
+    altered = ", ".join(f"{column} = {value}" for column, value in EXPLAINING.items())
+    tamper("delete from prop_account_snapshots", f"update prop_ledger_events set {altered}")
+    found = await recovered(store, lives)
+    assert all(same(found.books[life.id], life) for life in lives)
+
+
+def test_every_column_of_the_ledger_is_altered_by_a_test():
+    altered = {column for damage in DAMAGES.values() for column in re.findall(r" set (\w+) =", damage)}
+    assert altered | EXPLAINING.keys() == {column.name for column in tables.ledger_events.columns}
 
 
 @pytest.mark.parametrize("damage", ["occurred_at = 'infinity'", """payload = '{"n": 1e4000}'"""])
