@@ -9,14 +9,13 @@ from typing import Final
 
 import msgspec
 
-from engine.book import AccountBook, replayed
+from engine.book import AccountBook
 from engine.canonical import plain
-from engine.changes import Changes, changes
+from engine.changes import Changes
 from engine.results import ResultView, result_of
 from engine.views import snapshot_view
-from persistence.drift import ROW, Drift, RowKey, Rows, Stored, by_key, compared_live, derived, differing
-from persistence.reconcile import LEDGER, SNAPSHOTS, drifts
-from persistence.recovery import Decoding
+from persistence.drift import ROW, Drift, RowKey, Rows, Stored, by_key, compared_live, differing
+from persistence.reconcile import LEDGER, SNAPSHOTS, differences, drifts, made_by
 
 NOTHING: Final = Changes((), (), (), ())
 
@@ -36,20 +35,23 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 def examined(stored: Stored, live: AccountBook | None, *, epoch: int, receipts_in_memory_max: int) -> Finding:
     """Compare all that is stored, and the live account at the same seq if there is one, with the replayed ledger. The
     book that comes out writes in `epoch`."""
-    drift = tuple(drifts(stored))
-    if any(each.table == LEDGER for each in drift) or not stored.ledger:
+    if not stored.ledger:
+        return Finding(drift=tuple(drifts(stored)), book=None, drifted={}, lost=NOTHING)
+    made = made_by(stored, epoch=epoch, receipts_in_memory_max=receipts_in_memory_max)
+    drift = tuple(differences(stored, made))
+    if isinstance(made, Drift) or any(each.table == LEDGER for each in drift):
         return Finding(drift=drift, book=None, drifted={}, lost=NOTHING)
-    ledger = Decoding(0, stored.ledger)
-    book, placed = replayed(ledger, epoch=epoch, receipts_in_memory_max=receipts_in_memory_max)
-    made = changes(book.account, placed)
+    book, found = made.book, {each.table for each in drift}
     drifted = {
         table: tuple(_differing(book.account.id, table, rows, by_key(table, stored.rows[table])))
-        for table, rows in derived(book.account, stored.ledger, made).items()
+        if table in found
+        else ()
+        for table, rows in made.rows.items()
     }
     drifted[SNAPSHOTS] = tuple((int(seq),) for seq in dict.fromkeys(e.key for e in drift if e.table == SNAPSHOTS))
     drift += () if live is None else tuple(_live(book, live))
     lost_result = result_of(book.account, stored.ledger) if drifted["prop_account_results"] else None
-    return Finding(drift=drift, book=book, drifted=drifted, lost=_lost(made, drifted), lost_result=lost_result)
+    return Finding(drift=drift, book=book, drifted=drifted, lost=_lost(made.changes, drifted), lost_result=lost_result)
 
 
 def _differing(account_id: str, table: str, ledger: Rows, stored: Rows) -> Iterator[RowKey]:

@@ -18,8 +18,8 @@ import msgspec
 import psycopg
 from psycopg import AsyncConnection, IsolationLevel
 
-from engine.book import BookState, replayed
-from engine.changes import PlacedEvent, changes
+from engine.book import AccountBook, BookState, replayed
+from engine.changes import Changes, PlacedEvent, changes
 from engine.events import RecordedEvent
 from engine.receipts import digest
 from engine.views import View
@@ -29,6 +29,7 @@ from persistence.drift import (
     ROW,
     Drift,
     Row,
+    Rows,
     Stored,
     by_key,
     compared,
@@ -181,36 +182,66 @@ def drifts(stored: Stored, seen: _Seen | None = None) -> Iterator[Drift]:
         for table, found in stored.rows.items():
             yield from (whole_row(account_id, table, key_of(table, row), in_ledger=False) for row in found)
         return
-    yield from _falling_epochs(stored)
-    kept = stored.rows[SNAPSHOTS]
-    stops = {len(ledger), *(_seq(row) for row in kept), *((seen.seq,) if seen else ())}
-    replay = _replayed(account_id, [*ledger, *(seen.later if seen else ())], stops)
+    made = made_by(stored, seen)
+    yield from differences(stored, made, seen)
+
+
+class Made(msgspec.Struct, frozen=True):
+    """What a whole ledger makes of its account: the book after the last event that was replayed, the states at which
+    something is compared, and, at the ledger's end, the changes and every row by table."""
+
+    book: AccountBook
+    states: dict[int, BookState]
+    changes: Changes
+    rows: dict[str, Rows]
+
+
+def made_by(
+    stored: Stored, seen: _Seen | None = None, *, epoch: int = 0, receipts_in_memory_max: int = 0
+) -> Made | Drift:
+    """Replay a ledger that is not empty; the book that comes out writes in `epoch`. Takes seconds for a long one."""
+    ledger = stored.ledger
+    stops = {len(ledger), *(_seq(row) for row in stored.rows[SNAPSHOTS]), *((seen.seq,) if seen else ())}
+    events = [*ledger, *(seen.later if seen else ())]
+    replay = _replayed(stored.account_id, events, stops, epoch=epoch, receipts_in_memory_max=receipts_in_memory_max)
     if isinstance(replay, Drift):
-        yield replay
-        return
+        return replay
     end = replay.states[len(ledger)]
     made = changes(end.account, replay.placed[: len(ledger)])
-    for table, rows in derived(end.account, ledger, made).items():
+    return Made(replay.book, replay.states, made, derived(end.account, ledger, made))
+
+
+def differences(stored: Stored, made: Made | Drift, seen: _Seen | None = None) -> Iterator[Drift]:
+    """What is stored, and seen, beside what its ledger, which is not empty, makes."""
+    account_id, ledger = stored.account_id, stored.ledger
+    yield from _falling_epochs(stored)
+    if isinstance(made, Drift):
+        yield made
+        return
+    for table, rows in made.rows.items():
         yield from compared(account_id, table, rows, by_key(table, stored.rows[table]))
-    answered = [(receipt.seq, digest(receipt.key)) for receipt in made.receipts]
-    for row in kept:
+    answered = [(receipt.seq, digest(receipt.key)) for receipt in made.changes.receipts]
+    for row in stored.rows[SNAPSHOTS]:
         if _seq(row) > len(ledger):
             yield whole_row(account_id, SNAPSHOTS, key_of(SNAPSHOTS, row), in_ledger=False)
         else:
             seen_keys = frozenset(key for seq, key in answered if seq <= _seq(row))
-            yield from _snapshot(row, msgspec.structs.replace(replay.states[_seq(row)], seen=seen_keys))
+            yield from _snapshot(row, msgspec.structs.replace(made.states[_seq(row)], seen=seen_keys))
     if seen is not None:
-        yield from _live(account_id, seen, replay.states.get(seen.seq))
+        yield from _live(account_id, seen, made.states.get(seen.seq))
 
 
 class _Replay(msgspec.Struct, frozen=True):
-    """A whole ledger replayed: its events in place, and the book's state at each seq that was asked for."""
+    """A whole ledger replayed: the book at its end, its events in place, and the states that were asked for."""
 
+    book: AccountBook
     placed: list[PlacedEvent]
     states: dict[int, BookState]
 
 
-def _replayed(account_id: str, ledger: list[RecordedEvent], stops: set[int]) -> _Replay | Drift:
+def _replayed(
+    account_id: str, ledger: list[RecordedEvent], stops: set[int], *, epoch: int, receipts_in_memory_max: int
+) -> _Replay | Drift:
     """Replay through the engine's own book, in stretches from stop to stop, at each of which its state is kept.
 
     The drift names the first row that does not hold: nothing can be derived from such a ledger.
@@ -219,14 +250,15 @@ def _replayed(account_id: str, ledger: list[RecordedEvent], stops: set[int]) -> 
     events = iter(decoding)
     edges = sorted({stop for stop in stops if 0 < stop < len(ledger)} | {len(ledger)})
     try:
-        book, placed = replayed(islice(events, edges[0]), receipts_in_memory_max=0)
+        first = islice(events, edges[0])
+        book, placed = replayed(first, epoch=epoch, receipts_in_memory_max=receipts_in_memory_max)
         states = {edges[0]: book.state}
         for before, after in pairwise(edges):
             placed += book.replay(islice(events, after - before))
             states[after] = book.state
     except Exception as error:  # whatever a row does to the replay, it says that the row is not what was recorded
         return _figure(account_id, LEDGER, decoding.seq, ROW, None, str(error) or type(error).__name__)
-    return _Replay(placed, states)
+    return _Replay(book, placed, states)
 
 
 def _falling_epochs(stored: Stored) -> Iterator[Drift]:

@@ -9,6 +9,7 @@ import msgspec
 import psycopg
 import pytest
 
+from actors.limits import ClientLimits
 from persistence.reconcile import verify
 from tests.e2e.gateway.door import Door, Heard
 from tests.e2e.gateway.test_contract import ACCOUNTS, ADMIN_ACCOUNTS, everything, opening, take
@@ -243,6 +244,26 @@ async def test_a_corrected_account_is_rebuilt_as_it_was(database_url: str):
         await second.observe("BTC-USD", "51000")
         await administer(door, account_id, "void-fill", fillId=fills[2]["id"])
         await holds(door, second, account_id)
+
+
+async def test_a_correction_that_outlasts_its_deadline_is_found_by_the_second_sending(database_url: str):
+    """The ledger cannot be read until after the answer is due: the void goes on, and is not done twice."""
+    from tests.e2e.gateway.conftest import gateway_on
+
+    async with desk(database_url, client_limits=ClientLimits(deadline_ms=2_000)) as engine, gateway_on(engine) as door:
+        await engine.observe("BTC-USD", "50000")
+        account_id, fills = await two_buys_and_three_sales(door, engine)
+        async with await psycopg.AsyncConnection.connect(engine.url) as blocker:
+            await blocker.execute("lock table prop_ledger_events in access exclusive mode")
+            heard = await administer(door, account_id, "void-fill", fillId=fills[0]["id"])
+            assert heard.refusal == (503, "outcome_unknown")
+        again = await administer(door, account_id, "void-fill", fillId=fills[0]["id"])
+        while again.status == 503:  # as a client does, which may be told so again on a slow machine
+            again = await administer(door, account_id, "void-fill", fillId=fills[0]["id"])
+        assert (again.status, again.json["balance"]["cash"]) == (200, "101394.50000000")
+        events = await everything(door, f"{ACCOUNTS}/{account_id}/ledger?type=fill_voided")
+        assert [event["payload"]["fillIds"] for event in events] == [[fills[0]["id"]]]
+        await holds(door, engine, account_id)
 
 
 # ---------------------------------------------------------------- recompute
