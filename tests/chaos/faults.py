@@ -23,7 +23,7 @@ FULL_S: Final = 3.0
 STEPPED_S: Final = 3.0
 STEPS_S: Final = (3_600, -3_600, 0)
 LOST_S: Final = 8.0
-LOST_PER_CENT: Final = 10
+LOST_PER_CENT: Final = 5
 """Of all calls between actors as many lose their request, and as many more their reply."""
 
 Fault = Callable[[System, Random], bool]
