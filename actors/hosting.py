@@ -328,6 +328,9 @@ class AccountHost:
                 return Unserved("overloaded", "another activation took the account meanwhile")
         except StoreUnavailable as away:
             return Unserved("outcome_unknown", f"the recompute was not confirmed, and may be asked for again: {away}")
+        except Exception as broken:  # it stays in quarantine, and the others of this call have their answers (G8)
+            log.error("account_not_restored", host=self.name, account_id=account_id, why=repr(broken))
+            return Unserved("quarantined", f"the recompute broke: {type(broken).__name__}: {broken}")
         log.warning("account_restored", host=self.name, account_id=account_id, drifts=len(found.drift))
         self._quarantine.release(account_id)
         with contextlib.suppress(Lost, StoreUnavailable):  # then it lives where it is asked for next

@@ -33,7 +33,7 @@ from engine.commands import Action, CreateAccount, LiquidateAccount, PauseAccoun
 from engine.quotes import Quote, observed
 from persistence.committer import Committer
 from persistence.memory_store import MemoryStore
-from persistence.store import StoreUnavailable, append_of
+from persistence.store import DataRefused, StoreUnavailable, append_of
 from tests.support.appenders import SteeredAppender
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -600,6 +600,23 @@ async def test_a_live_state_that_is_not_the_ledgers_is_replaced_by_a_recompute()
     reading = await desk.ask(Read(account, "r"))
     assert reading.account == msgspec.structs.replace(sound, seq=sound.seq + 1, last_at=reading.account.last_at)
     assert (await desk.ask(asked)).drift == ()
+
+
+async def test_a_recompute_that_breaks_leaves_the_account_in_quarantine_and_others_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk = Desk()
+    account = await quarantined(desk)
+    other = await desk.account("b")
+
+    async def refused(_: object) -> None:
+        raise DataRefused("no such row")
+
+    monkeypatch.setattr(desk.store, "mend", refused)
+    broken, read = await desk.host.handle((Recompute(account, "r", WHY, sheltered=True), Read(other, "r")))
+    assert isinstance(broken, Unserved)
+    assert (broken.reason, broken.detail) == ("quarantined", "the recompute broke: DataRefused: no such row")
+    assert isinstance(read, Reading)
 
 
 async def test_a_recompute_that_is_not_confirmed_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
