@@ -26,6 +26,9 @@ TRANSITIONS = {
 }
 VERBS = ("start", "pause", "lock", "resume", "complete", "liquidate")
 WORDS = ("open", "reduce", "close")
+QUANTITY_BOUND = 10**16
+WORTH_BOUND = 10**14
+"""What a position may hold, and cost or be worth, is below these: tables hold no more."""
 SIZE_GATES = {
     "notional_exceeds_maximum",
     "aggregate_leverage_exceeded",
@@ -70,6 +73,11 @@ class Holding:
     def gain(self, side: Side, worth: Fraction | None = None) -> Fraction:
         difference = (self.worth if worth is None else worth) - self.cost
         return difference if side == "long" else -difference
+
+
+def believed(holding: Holding, quote: Quote) -> bool:
+    """A price that would make a position worth more than a table holds is a bad tick."""
+    return nearest(holding.quantity * Fraction(quote.ask)) < WORTH_BOUND
 
 
 @dataclass
@@ -124,6 +132,9 @@ class Limits:
     open_notional: Fraction
     held: Fraction
     free_margin: Fraction
+    ask: Fraction
+    held_quantity: Fraction
+    held_cost: Fraction
 
     def broken(self, quantity: Fraction) -> list[str]:
         notional = nearest(quantity * self.price)
@@ -131,7 +142,7 @@ class Limits:
         ratio = self.policy.max_position_equity_ratio
         share = most if ratio is None else Fraction(ratio)
         codes = []
-        if notional > Fraction(self.policy.max_notional):
+        if notional > Fraction(self.policy.max_notional) or self._beyond(quantity, notional):
             codes.append("notional_exceeds_maximum")
         if self.equity <= 0 or self.open_notional + notional > most * self.equity:
             codes.append("aggregate_leverage_exceeded")
@@ -142,6 +153,12 @@ class Limits:
             if nearest(notional / self.leverage) + fee > self.free_margin:
                 codes.append("insufficient_margin")
         return codes
+
+    def _beyond(self, quantity: Fraction, notional: Fraction) -> bool:
+        """Whether the position would outgrow what a table holds."""
+        whole = self.held_quantity + quantity
+        costs = self.held_cost + notional
+        return whole >= QUANTITY_BOUND or costs >= WORTH_BOUND or nearest(whole * self.ask) >= WORTH_BOUND
 
     def quantity_max(self) -> Fraction | None:
         """By halving between nothing and what no limit could let through."""
@@ -291,6 +308,8 @@ class Auditor:
             return Verdict([*codes, "price_missing"])
         if not timely(quote, now, policy.quote_max_age_ms.trade):
             return Verdict([*codes, "price_stale"])
+        if held is not None and not believed(held, quote):
+            return Verdict([*codes, "price_missing"])
         price = self.price(quote, side, buys=(side == "long") == opening)
         if (action.max_price is not None and price > action.max_price) or (
             action.min_price is not None and price < action.min_price
@@ -369,6 +388,9 @@ class Auditor:
             open_notional=Fraction(sum(worth.values())),
             held=worth.get(key, Fraction(0)),
             free_margin=equity - margin,
+            ask=Fraction(market[action.symbol].ask),
+            held_quantity=self.holdings[key].quantity if key in self.holdings else Fraction(0),
+            held_cost=self.holdings[key].cost if key in self.holdings else Fraction(0),
         )
         broken = limits.broken(quantity)
         if not 1 <= leverage <= Fraction(self.policy.max_leverage):
@@ -392,7 +414,8 @@ class Auditor:
     def _worth(self, key: tuple[str, Side], market: Market, now: datetime) -> Fraction:
         """At a quote fresh enough to trade at, else as last marked."""
         quote, holding = market.get(key[0]), self.holdings[key]
-        if quote is not None and sound(quote) and timely(quote, now, self.policy.quote_max_age_ms.trade):
+        fresh = quote is not None and sound(quote) and timely(quote, now, self.policy.quote_max_age_ms.trade)
+        if quote is not None and fresh and believed(holding, quote):
             return nearest(holding.quantity * Fraction(quote.mid))
         return holding.worth
 
@@ -449,6 +472,8 @@ class Auditor:
                 found.append((symbol, "price_missing"))
             elif not timely(quote, now, age_ms_max):
                 found.append((symbol, "price_stale"))
+            elif not all(believed(each, quote) for (held, _), each in self.holdings.items() if held == symbol):
+                found.append((symbol, "price_missing"))
         return found
 
     def mark(self, market: Market, now: datetime) -> tuple[str, list[str], list[Traded]]:
