@@ -218,6 +218,7 @@ def differences(stored: Stored, made: Made | Drift, seen: _Seen | None = None) -
     if isinstance(made, Drift):
         yield made
         return
+    yield from _cut_off(stored, made)
     for table, rows in made.rows.items():
         yield from compared(account_id, table, rows, by_key(table, stored.rows[table]))
     answered = [(receipt.seq, digest(receipt.key)) for receipt in made.changes.receipts]
@@ -270,6 +271,15 @@ def _falling_epochs(stored: Stored) -> Iterator[Drift]:
         last, epoch = stored.ledger[-1].epoch, row["epoch"]
         if not isinstance(epoch, int) or epoch < last:
             yield _figure(stored.account_id, BALANCES, stored.account_id, "epoch", f"at least {last}", str(epoch))
+
+
+def _cut_off(stored: Stored, made: Made) -> Iterator[Drift]:
+    """A head row beyond the last event, with a hash that no event has: what was acknowledged in between is gone."""
+    for ledger, head in zip(made.rows[BALANCES].values(), stored.rows[BALANCES], strict=False):
+        end, last_seq = len(stored.ledger), head["last_seq"]
+        if isinstance(last_seq, int) and last_seq > end and head["head_hash"] != ledger["head_hash"]:
+            why = f"missing: the ledger ends at seq {end}, its head is {last_seq}"
+            yield _figure(stored.account_id, LEDGER, end + 1, ROW, None, why)
 
 
 def _snapshot(row: Row, ledger: BookState) -> Iterator[Drift]:

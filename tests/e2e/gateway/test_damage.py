@@ -1,6 +1,8 @@
 """A ledger that was damaged, or an event that this program cannot apply: that account stops, is named, and is alone."""
 
+import re
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -55,6 +57,9 @@ def asked(key: str) -> dict[str, Any]:
     return {"decisionRunId": "r", "actions": [opening(key)]}
 
 
+PAGE = Path(__file__).parents[3] / "docs" / "backup-and-restore.md"
+ACCEPTED = re.findall(r"```sql\n(.*?)```", PAGE.read_text(), re.DOTALL)[0]
+"""How an operator says that what is gone is given up."""
 STOPPED = [(503, "outcome_unknown"), (409, "account_quarantined")]
 
 
@@ -82,16 +87,20 @@ async def test_a_damaged_ledger_stops_its_account_alone_and_every_operator_is_to
     assert (await door.get(f"{ACCOUNTS}/{account_id}/ledger")).status == 200
 
 
-async def test_a_ledger_older_than_its_head_stops_its_account_until_an_operator_takes_what_is_there(
-    door: Door, engine: Desk
-):
+async def test_a_ledger_that_was_cut_off_is_not_taken_for_whole_until_an_operator_says_so(door: Door, engine: Desk):
     account_id = await door.opened()
     await take(door, account_id, opening("a1"))
     await disturbed(engine, account_id, "delete from prop_ledger_events where account_id = %s and seq >= 4")
     assert await refusals(door, account_id) == STOPPED
     said = (await door.post(f"{ACCOUNTS}/{account_id}/decision-actions", asked("a9"))).json["detail"]
     assert "the ledger ends at seq 3, its head is 5" in said
-    recomputed = (await door.post(f"{ADMIN_ACCOUNTS}/{account_id}/recompute", {"reason": "an old backup"})).json
+    recompute, why = f"{ADMIN_ACCOUNTS}/{account_id}/recompute", {"reason": "an old backup"}
+    refused = (await door.post(recompute, why)).json
+    assert not refused["repaired"], "what was acknowledged was given up without a word"
+    assert ("prop_ledger_events", "4") in {(each["table"], each["key"]) for each in refused["drift"]}
+    assert await refusals(door, account_id) == [(409, "account_quarantined")] * 2
+    await disturbed(engine, account_id, ACCEPTED.replace("'ACCOUNT'", "%s"))
+    recomputed = (await door.post(recompute, why)).json
     assert (recomputed["repaired"], recomputed["accountSeq"]) == (True, 4)
     assert (await take(door, account_id, opening("a9")))["results"][0]["status"] == "executed"
     assert (await verify(engine.url)).drift == ()
