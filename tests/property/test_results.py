@@ -151,7 +151,7 @@ def test_the_result_is_what_the_ledger_says(seed: int):
         if expected is None:
             assert figure is None
         else:
-            assert float(figure) == pytest.approx(float(expected), rel=1e-9, abs=6e-9)  # type: ignore[arg-type]
+            assert float(figure) == pytest.approx(float(expected), rel=1e-9, abs=6e-9)  # type: ignore[arg-type]  # figures, as just compared
 
     same(found.total_return, recount.equity / recount.start - 1)
     same(found.max_drawdown, recount.drawdown)

@@ -62,7 +62,7 @@ async def test_a_request_that_comes_while_an_account_moves_waits_for_its_new_hos
             await may_go.wait()
             return left
 
-        desk.fleet.hosts[source].hand_over = slowly  # type: ignore[method-assign]
+        desk.fleet.hosts[source].hand_over = slowly  # type: ignore[method-assign]  # in place of its own
         moving = asyncio.create_task(desk.supervisor._mover.move([account], source, target))
         await eventually(lambda: account not in desk.fleet.hosts[source]._hosted)
         asked = asyncio.create_task(desk.buy(account, "1"))
@@ -83,8 +83,8 @@ async def test_a_move_that_breaks_off_leaves_an_account_that_comes_back() -> Non
         async def lost(*_: object) -> None:
             raise Lost("killed while it took the account on")
 
-        desk.fleet.hosts[target].activate = lost  # type: ignore[method-assign, assignment]
-        desk.fleet.hosts[target].pulse = lost  # type: ignore[method-assign, assignment]
+        desk.fleet.hosts[target].activate = lost  # type: ignore[method-assign, assignment]  # in place of its own
+        desk.fleet.hosts[target].pulse = lost  # type: ignore[method-assign, assignment]  # in place of its own
         assert await desk.supervisor._mover.move([account], source, target) == 0
         assert isinstance(await desk.buy(account, "1"), Taken)
 
@@ -112,7 +112,7 @@ async def test_nothing_new_is_put_on_a_node_that_lost_a_host_in_silence() -> Non
         async def gone(*_: object) -> None:
             raise Lost("its node does not answer")
 
-        host.pulse = gone  # type: ignore[method-assign, assignment]
+        host.pulse = gone  # type: ignore[method-assign, assignment]  # in place of its own
         await desk.supervisor._examine(desk.supervisor._hosts[host.name])
         await desk.supervisor._survey()
         assert [(await desk.supervisor._spawn()).name for _ in range(2)]

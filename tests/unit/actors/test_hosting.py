@@ -183,9 +183,9 @@ async def test_a_commit_whose_answer_was_lost_is_found_again_after_the_rebuild()
         await commit(appends)
         raise Lost("connection cut after COMMIT")
 
-    desk.store.commit = commit_then_lose  # type: ignore[method-assign]
+    desk.store.commit = commit_then_lose  # type: ignore[method-assign]  # in place of its own
     assert (await desk.take(account, opening("1"))).reason == "outcome_unknown"
-    desk.store.commit = commit  # type: ignore[method-assign]
+    desk.store.commit = commit  # type: ignore[method-assign]  # in place of its own
     await desk.host.activate([account])
     again = await desk.take(account, opening("1"))
     assert again.results[0].replayed

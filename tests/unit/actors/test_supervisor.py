@@ -40,8 +40,8 @@ async def test_a_lost_host_is_replaced_and_its_accounts_answer_from_the_ledger()
         async def gone(*_: object) -> None:
             raise Lost("killed")
 
-        desk.fleet.hosts[name].handle = gone  # type: ignore[method-assign, assignment]
-        desk.fleet.hosts[name].pulse = gone  # type: ignore[method-assign, assignment]
+        desk.fleet.hosts[name].handle = gone  # type: ignore[method-assign, assignment]  # in place of its own
+        desk.fleet.hosts[name].pulse = gone  # type: ignore[method-assign, assignment]  # in place of its own
         again = await desk.buy(account, "1")
         assert isinstance(first, Taken)
         assert isinstance(again, Taken)
@@ -164,7 +164,7 @@ async def test_a_price_is_shown_only_once_every_host_has_it() -> None:
             await arrived.wait()
             return await see(version, quotes)
 
-        host.see = late  # type: ignore[method-assign]
+        host.see = late  # type: ignore[method-assign]  # in place of its own
         desk.prices.observe("BTC-USD", "60000")
         looking = asyncio.create_task(desk.supervisor.look())
         await asyncio.sleep(0.05)
@@ -254,9 +254,9 @@ async def test_a_round_of_a_schedule_that_fails_in_a_way_nobody_foresaw_ends_no_
         async def altered() -> dict[str, Quote]:
             raise RuntimeError("the price table has another name for a while")
 
-        desk.prices.read = altered  # type: ignore[method-assign]
+        desk.prices.read = altered  # type: ignore[method-assign]  # in place of its own
         await asyncio.sleep(0.05)
-        desk.prices.read = read  # type: ignore[method-assign]
+        desk.prices.read = read  # type: ignore[method-assign]  # in place of its own
         desk.prices.observe("BTC-USD", "51000")
         await eventually(lambda: desk.supervisor._board.shown["BTC-USD"].mid == Decimal(51_000))
 
@@ -272,13 +272,13 @@ async def test_accounts_without_a_place_wait_for_one_also_when_no_host_could_be_
         async def nowhere(*_: object) -> None:
             raise Lost("no room for a process")
 
-        desk.fleet.spawn = nowhere  # type: ignore[method-assign, assignment]
-        desk.fleet.hosts[place.host].mark = nowhere  # type: ignore[method-assign, assignment]
-        desk.fleet.hosts[place.host].pulse = nowhere  # type: ignore[method-assign, assignment]
+        desk.fleet.spawn = nowhere  # type: ignore[method-assign, assignment]  # in place of its own
+        desk.fleet.hosts[place.host].mark = nowhere  # type: ignore[method-assign, assignment]  # in place of its own
+        desk.fleet.hosts[place.host].pulse = nowhere  # type: ignore[method-assign, assignment]  # in place of its own
         await desk.supervisor._examine(desk.supervisor._hosts[place.host])
         report = await desk.supervisor.mark_all("r")
         assert (report.marked, report.failed) == (1, 1), "the pass stopped for an account without a place"
-        desk.fleet.spawn = spawn  # type: ignore[method-assign]
+        desk.fleet.spawn = spawn  # type: ignore[method-assign]  # in place of its own
         report = await desk.supervisor.mark_all("r")
         assert (report.marked, report.failed) == (2, 0)
 
@@ -291,7 +291,7 @@ async def test_an_actor_that_cannot_say_whom_it_hosts_is_ended_and_stops_no_star
     async def half_open() -> tuple[str, ...]:
         raise AttributeError("no host yet")
 
-    fleet.hosts["half-open"].roster = half_open  # type: ignore[method-assign]
+    fleet.hosts["half-open"].roster = half_open  # type: ignore[method-assign]  # in place of its own
     supervisor = Supervisor(fleet, store, prices, SupervisorLimits(spare_hosts=0), beat=no_beat, entropy=token_bytes)
     async with asyncio.timeout(5):
         await supervisor.start()
@@ -333,8 +333,8 @@ async def test_a_host_that_is_lost_while_everything_closes_stops_no_other_from_c
         async def silent() -> None:
             raise Lost("killed")
 
-        first.close = lost_meanwhile  # type: ignore[method-assign]
-        first.pulse = silent  # type: ignore[method-assign, assignment]
+        first.close = lost_meanwhile  # type: ignore[method-assign]  # in place of its own
+        first.pulse = silent  # type: ignore[method-assign, assignment]  # in place of its own
     assert desk.fleet.hosts == {}
 
 
@@ -370,7 +370,7 @@ async def test_a_host_that_fails_in_a_way_nobody_foresaw_leaves_nobody_waiting()
         async def broken(*_: object) -> None:
             raise RuntimeError("a defect")
 
-        host.handle = broken  # type: ignore[method-assign, assignment]
+        host.handle = broken  # type: ignore[method-assign, assignment]  # in place of its own
         async with asyncio.timeout(5):
             with pytest.raises(RuntimeError):
                 await desk.buy(account, "1")
@@ -383,9 +383,9 @@ async def test_no_answer_takes_longer_than_the_deadline() -> None:
         async def silent(*_: object) -> None:
             await asyncio.sleep(60)
 
-        desk.supervisor.locate = silent  # type: ignore[method-assign, assignment]
+        desk.supervisor.locate = silent  # type: ignore[method-assign, assignment]  # in place of its own
         for host in desk.fleet.hosts.values():
-            host.handle = silent  # type: ignore[method-assign, assignment]
+            host.handle = silent  # type: ignore[method-assign, assignment]  # in place of its own
         began = time.monotonic()
         reply = await desk.buy(account, "1")
         assert isinstance(reply, Unserved)
@@ -407,7 +407,7 @@ async def test_a_pass_leaves_alone_what_is_on_its_way_back() -> None:
             await go_on.wait()
             return await activate(account_ids)
 
-        host.activate = slow  # type: ignore[method-assign, assignment]
+        host.activate = slow  # type: ignore[method-assign, assignment]  # in place of its own
         desk.supervisor._evict([lost])
         returning = asyncio.create_task(desk.supervisor._rehome())
         await asyncio.sleep(0.01)
