@@ -24,7 +24,8 @@ order by worker
 """
 _BEAT: Final = """
 insert into prop_worker_heartbeats as held (worker, kind, host, pid, started_at, beat_at, detail)
-values (%(worker)s, %(kind)s, %(host)s, %(pid)s, clock_timestamp(), clock_timestamp(), %(detail)s)
+select %(worker)s, %(kind)s, %(host)s, %(pid)s, clock.now, clock.now, %(detail)s
+from (select clock_timestamp() as now) clock
 on conflict (worker) do update set
     started_at = case when (held.host, held.pid) = (excluded.host, excluded.pid)
                       then held.started_at else excluded.started_at end,

@@ -81,6 +81,7 @@ class Nodes:
         host, port = socket.gethostbyname(socket.gethostname()), _free_port()
         self.address = f"{host}:{port}"
         self._all: list[Node] = []
+        self._folder = folder
         self.head = self._started(
             "--head",
             f"--port={port}",
@@ -93,11 +94,15 @@ class Nodes:
 
     def add(self, number: int) -> list[Node]:
         """So many more nodes, on their way."""
-        return [self._started(f"--address={self.address}") for _ in range(number)]
+        return [self._joining(len(self._all)) for _ in range(number)]
 
     def end(self) -> None:
         for node in reversed(self._all):
             node.kill()
+
+    def _joining(self, place: int) -> Node:
+        """A folder of its own: nodes that start at once pick the same name for their sockets, and one ends at that."""
+        return self._started(f"--address={self.address}", f"--temp-dir={self._folder / f'ray-{place}'}")
 
     def _started(self, *options: str) -> Node:
         node = Node(*options)
@@ -125,7 +130,7 @@ def _answers(host: str, port: int) -> bool:
 
 def _free_port() -> int:
     with socket.socket() as listening:
-        listening.bind(("", 0))
+        listening.bind(("127.0.0.1", 0))
         return int(listening.getsockname()[1])
 
 
