@@ -19,16 +19,20 @@ def main() -> int:
     options = parser.parse_args()
     for name in options.names or BENCHMARKS:
         if not options.json:
-            print(f"{name:40} {'each':>10} {'baseline':>10} {'ratio':>7} {'spread':>7}")
+            print(f"{name:48} {'each':>12} {'baseline':>12} {'ratio':>7} {'spread':>7} {'target':>7}")
         for figure in BENCHMARKS[name]():
-            if options.json:
-                print(json.dumps({"benchmark": name, **figure._asdict()}), flush=True)
-            else:
-                each, baseline = f"{figure.each_us:.1f} us", f"{figure.baseline_us:.1f} us"
-                print(
-                    f"  {figure.name:38} {each:>10} {baseline:>10} {figure.ratio:7.2f} {figure.spread:7.0%}", flush=True
-                )
+            print(_as_json(name, figure) if options.json else _as_row(figure), flush=True)
     return 0
+
+
+def _as_json(benchmark: str, figure: Figure) -> str:
+    return json.dumps({"benchmark": benchmark, **figure._asdict(), "verdict": figure.verdict or None})
+
+
+def _as_row(figure: Figure) -> str:
+    each, baseline = f"{figure.each:,.1f} {figure.unit}", f"{figure.baseline:,.1f} {figure.unit}"
+    target = "" if figure.target is None else f"{figure.target:7.3g} {figure.verdict}"
+    return f"  {figure.name:46} {each:>12} {baseline:>12} {figure.ratio:7.3g} {figure.spread:7.0%} {target}"
 
 
 if __name__ == "__main__":
