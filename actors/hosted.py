@@ -8,11 +8,16 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from typing import Final
 
+from actors.messages import Unserved
 from engine.book import AccountBook, Entry
 from engine.changes import Amendment, Changes, PositionRow
 from engine.events import RecordedEvent
 from persistence.store import Append, AuditEntry, StoredSnapshot, append_of
+
+REBUILDING: Final = Unserved("not_hosted", "the account is being rebuilt")
+UNCONFIRMED: Final = Unserved("outcome_unknown", "the commit could not be confirmed; send the same ids again")
 
 
 class Hosted:

@@ -12,13 +12,14 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Final
 
 import structlog
 
 from actors import correcting
-from actors.hosted import Hosted
+from actors.corrections import Corrections
+from actors.hosted import REBUILDING, UNCONFIRMED, Hosted
 from actors.limits import HostLimits
+from actors.marking import Marking
 from actors.messages import (
     Conflicted,
     Correct,
@@ -37,9 +38,8 @@ from actors.messages import (
 from actors.outbox import Outbox
 from actors.ports import Activation, Appender, Lost, Pulse, Tally
 from actors.quarantine import Quarantine
-from engine.account import MARKED, TERMINAL
+from engine.account import TERMINAL
 from engine.book import Entry
-from engine.commands import MarkToMarket
 from engine.decide import Context
 from engine.quotes import Quote
 from engine.receipts import ActionKey, Receipt
@@ -50,9 +50,6 @@ from persistence.recovery import recover
 from persistence.store import AuditEntry, Store, StoreUnavailable
 
 log = structlog.get_logger(__name__)
-
-REBUILDING: Final = Unserved("not_hosted", "the account is being rebuilt")
-UNCONFIRMED: Final = Unserved("outcome_unknown", "the commit could not be confirmed; send the same ids again")
 
 
 def utc_now() -> datetime:
@@ -84,6 +81,19 @@ class AccountHost:
         self._quotes_version = 0
         self._quarantine = Quarantine(name)
         self._outbox = Outbox(name, store, appender, limits, self._unconfirmed, monotonic=monotonic)
+        self._corrections = Corrections(
+            name,
+            store,
+            self._outbox,
+            settled=self._settled,
+            recorded=self._recorded,
+            poison=self._poison,
+            restored=self._restored,
+            receipts_in_memory_max=limits.receipts_in_memory_max,
+            now=now,
+            monotonic=monotonic,
+        )
+        self._marking = Marking(self._hosted, self._outbox, limits, poison=self._poison, now=now)
         self._activating = asyncio.Lock()
         self._closing = False
         self._closed = False
@@ -163,6 +173,7 @@ class AccountHost:
     async def close(self) -> None:
         """Take no more, finish what was taken, wait until all that was decided is durable, snapshot, stop."""
         self._closing = True
+        self._marking.stop()
         await asyncio.gather(*(hosted.finished() for hosted in self._hosted.values()))
         await self._outbox.save([hosted.snapshot() for hosted in self._hosted.values() if hosted.has_news])
         self._hosted.clear()
@@ -188,7 +199,7 @@ class AccountHost:
     async def _answer(self, request: Request) -> Reply:
         hosted = self._hosted.get(request.account_id)
         if isinstance(request, Recompute) and request.sheltered and hosted is None and not self._closing:
-            return await self._restore(request)
+            return await self._corrections.restore(request)
         if request.account_id in self._quarantine:
             return Unserved("quarantined", self._quarantine.reason(request.account_id))
         if hosted is None or hosted.leaving or self._closing:
@@ -204,9 +215,9 @@ class AccountHost:
                     case Submit():
                         return await self._submit(hosted, request)
                     case Correct():
-                        return await self._correct(hosted, request)
+                        return await self._corrections.void(hosted, request)
                     case Recompute():
-                        return await self._recompute(hosted, request)
+                        return await self._corrections.recompute(hosted, request)
                     case Read():
                         return await self._read(hosted)
             except StoreUnavailable as away:
@@ -252,91 +263,6 @@ class AccountHost:
             return await self._settled(hosted, before.seq, reply)
         return await self._recorded(hosted, outcome, reply, correcting.audited(request, before, outcome.account))
 
-    async def _correct(self, hosted: Hosted, request: Correct) -> Reply:
-        """Take a fill out: decided over the whole ledger, while nothing else of this account is."""
-        async with hosted.closed():
-            if not await hosted.durable(hosted.book.account.seq):
-                return REBUILDING
-            before, fork = hosted.book.account, hosted.book.fork()
-            outcome = await correcting.decided(self._store, fork, request, self._now())
-            if hosted.poisoned:
-                return REBUILDING
-            if isinstance(outcome, Entry) and outcome.recorded and not request.dry_run:
-                hosted.book = fork  # nothing else was decided meanwhile
-                self._outbox.put(hosted, outcome, correcting.audited(request, before, outcome.account))
-        if isinstance(outcome, Refusal):
-            return await self._settled(hosted, before.seq, Refused(outcome))
-        reply = correcting.corrected(outcome, before, dry_run=request.dry_run)
-        if request.dry_run:
-            return await self._settled(hosted, before.seq, reply)
-        if outcome.recorded:
-            return reply if await hosted.durable(outcome.account.seq) else UNCONFIRMED
-        return await self._recorded(hosted, outcome, reply, correcting.audited(request, before, before))
-
-    async def _recompute(self, hosted: Hosted, request: Recompute) -> Reply:
-        """Hold the live account and its tables to the ledger, while nothing of this account is decided."""
-        async with hosted.closed():
-            if not await hosted.durable(hosted.book.account.seq):
-                return REBUILDING
-            stored = await self._store.stored(hosted.account_id)
-            before = hosted.book.account
-            found = await correcting.examined(
-                stored, hosted.book, epoch=hosted.book.epoch, receipts_in_memory_max=self._limits.receipts_in_memory_max
-            )
-            if hosted.poisoned:
-                return REBUILDING
-            if request.dry_run:
-                return await self._settled(hosted, before.seq, correcting.recomputed(found, before.seq, repaired=False))
-            if found.book is None:
-                reply = correcting.recomputed(found, before.seq, repaired=False)
-                await self._store.note(correcting.audited(request, before, before))
-                return await self._settled(hosted, before.seq, reply)
-            asked_at = self._monotonic()
-            mend = correcting.mended(found, found.book, request, before, self._now())
-            try:
-                verdict = await self._store.mend(mend)
-            except StoreUnavailable as away:
-                self._poison(hosted, f"a recompute was not confirmed: {away}", counts=False)
-                return UNCONFIRMED
-            if verdict != "committed":
-                self._poison(hosted, f"recompute {verdict}", counts=False)
-                return REBUILDING
-            hosted.book = found.book
-            hosted.became_durable(found.book.account.seq, confirmed_at=asked_at)
-        return correcting.recomputed(found, found.book.account.seq, repaired=bool(found.drift))
-
-    async def _restore(self, request: Recompute) -> Reply:
-        """Recompute an account that cannot be activated, from its ledger alone, whatever its tables and its head row
-        say. Where the ledger holds, the account lives here afterwards."""
-        account_id, epoch = request.account_id, 0
-        try:
-            if not request.dry_run:  # first, so that no older activation writes behind what is read
-                heads = await self._store.claim([account_id])
-                if account_id not in heads:
-                    return Unserved("unknown_account", "no such account")
-                epoch = heads[account_id].epoch
-            stored = await self._store.stored(account_id)
-            found = await correcting.examined(
-                stored, None, epoch=epoch, receipts_in_memory_max=self._limits.receipts_in_memory_max
-            )
-            if found.book is None or request.dry_run:
-                if not request.dry_run:
-                    await self._store.note(correcting.audited(request, None, None))
-                return correcting.recomputed(found, len(stored.ledger), repaired=False)
-            mend = correcting.mended(found, found.book, request, found.book.account, self._now())
-            if await self._store.mend(mend) != "committed":
-                return Unserved("overloaded", "another activation took the account meanwhile")
-        except StoreUnavailable as away:
-            return Unserved("outcome_unknown", f"the recompute was not confirmed, and may be asked for again: {away}")
-        except Exception as broken:  # it stays in quarantine, and the others of this call have their answers (G8)
-            log.error("account_not_restored", host=self.name, account_id=account_id, why=repr(broken))
-            return Unserved("quarantined", f"the recompute broke: {type(broken).__name__}: {broken}")
-        log.warning("account_restored", host=self.name, account_id=account_id, drifts=len(found.drift))
-        self._quarantine.release(account_id)
-        with contextlib.suppress(Lost, StoreUnavailable):  # then it lives where it is asked for next
-            await self.activate([account_id])
-        return correcting.recomputed(found, found.book.account.seq, repaired=bool(found.drift))
-
     def _context(self) -> Context:
         return Context(self._now(), self._quotes)
 
@@ -378,45 +304,16 @@ class AccountHost:
         hosted.confirmed_at = asked_at
         return reply
 
-    # -- marking --------------------------------------------------------------------------------------------
-
     async def mark(self, pass_id: str, quotes: dict[str, Quote]) -> Tally:
         """Mark every account that trades on one price vector, each on its own (G8)."""
-        counts = {"marked": 0, "flat": 0, "failed": 0, "liquidated": 0}
-        pending, dropped = [], []
-        accounts = sorted(self._hosted.values(), key=lambda hosted: not hosted.takes_in)  # what is corrected comes last
-        for place, hosted in enumerate(accounts, 1):
-            if place % self._limits.marks_per_turn == 0:
-                await asyncio.sleep(0)  # let requests in between: a pass must not stop trading
-            await hosted.intake()
-            if self._closing or hosted.poisoned or hosted.book.account.status not in MARKED:
-                continue
-            entry = self._mark_one(hosted, pass_id, quotes)
-            if entry is None:
-                dropped.append(hosted.account_id)
-            else:
-                pending.append((hosted, entry))
-        durable = await asyncio.gather(*(hosted.durable(entry.account.seq) for hosted, entry in pending))
-        for (hosted, entry), is_durable in zip(pending, durable, strict=True):
-            if is_durable and entry.decision is not None and entry.decision.mark is not None:
-                counts[entry.decision.mark] += 1
-            else:
-                dropped.append(hosted.account_id)
-        return Tally(hosted=len(accounts), **counts, dropped=tuple(dropped))
-
-    def _mark_one(self, hosted: Hosted, pass_id: str, quotes: dict[str, Quote]) -> Entry | None:
-        try:
-            entry = hosted.book.submit(MarkToMarket(pass_id), Context(self._now(), quotes), request_id=pass_id)
-        except Exception as broken:
-            self._poison(hosted, f"{type(broken).__name__}: {broken}", counts=True)
-            return None
-        if isinstance(entry, Refusal):
-            return None
-        if entry.recorded:
-            self._outbox.put(hosted, entry)
-        return entry
+        return await self._marking.mark(pass_id, quotes)
 
     # -- what goes wrong ------------------------------------------------------------------------------------
+
+    async def _restored(self, account_id: str) -> None:
+        self._quarantine.release(account_id)
+        with contextlib.suppress(Lost, StoreUnavailable):  # then it lives where it is asked for next
+            await self.activate([account_id])
 
     def _unconfirmed(self, hosted: Hosted, verdict: AppendVerdict) -> None:
         self._poison(hosted, f"append {verdict}", counts=verdict == "refused")
