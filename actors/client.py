@@ -158,8 +158,10 @@ class RoutedClient:
                 else:
                     tried = place
                     reply = await self._lane(place).send(request)
-                    if not isinstance(reply, Unserved) or reply.reason not in ("not_hosted", "quarantined"):
+                    if not isinstance(reply, Unserved):
                         return reply
+                    if reply.reason not in ("not_hosted", "quarantined"):
+                        return _honest(reply, may_have_run)
                     if reply.reason == "quarantined" and remembered is None:
                         return reply  # else it may live elsewhere by now, put right
             except Lost:

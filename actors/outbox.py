@@ -91,7 +91,12 @@ class Outbox:
         while self._waiting and events_left > 0 and bytes_left > 0:
             hosted = next(iter(self._waiting))
             del self._waiting[hosted]
-            append = hosted.detach(events_max=events_left, bytes_max=bytes_left)
+            try:
+                append = hosted.detach(events_max=events_left, bytes_max=bytes_left)
+            except Exception:  # a defect that one account has met; the others are waiting for this very append (G8)
+                log.exception("append_not_made", host=self._host, account_id=hosted.account_id)
+                self._unconfirmed(hosted, "refused")
+                continue
             events_left -= len(append.events)
             bytes_left -= payload_bytes(append.events)
             detached.append((hosted, append))

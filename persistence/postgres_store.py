@@ -127,6 +127,7 @@ class PostgresStore(Store):
         verdicts: dict[str, Verdict] = dict.fromkeys((append.account_id for append in appends), "fenced")
         commit_sent = False
         async with self._lent() as connection:
+            backend_pid = connection.info.backend_pid  # a lost connection does not know it any more
             try:
                 with severed_after(self._seconds_max, connection):
                     moved = await group.move_heads(connection, appends)
@@ -144,7 +145,7 @@ class PostgresStore(Store):
                     raise  # a defect, or another schema
                 if not commit_sent:
                     raise unavailable(error) from error
-                self._in_doubt[connection.info.backend_pid] = set(verdicts)
+                self._in_doubt[backend_pid] = set(verdicts)
                 raise CommitAmbiguous(f"COMMIT was sent, then: {error}") from error
         verdicts.update(dict.fromkeys(moved, "committed"))
         return verdicts

@@ -38,14 +38,14 @@ class LedgerBroken(Exception):
 
 
 class Recovered(msgspec.Struct, frozen=True):
-    """Every account asked for is in one of the two."""
+    """Every account asked for is in one of the two, unless another activation claimed it meanwhile."""
 
     books: dict[str, AccountBook]
     failures: dict[str, BrokenLedger]
 
 
 async def recover(store: Store, heads: Mapping[str, Head], *, receipts_in_memory_max: int = RECENT_MAX) -> Recovered:
-    """Rebuild the accounts of `heads`, which were claimed, so that nobody else writes; raises `StoreUnavailable`.
+    """Rebuild the accounts of `heads`, claimed so that no older activation writes; raises `StoreUnavailable`.
 
     One ledger stream serves them all, and a second one those whose snapshot misled. Books carry the heads' epochs.
     """
@@ -60,7 +60,16 @@ async def recover(store: Store, heads: Mapping[str, Head], *, receipts_in_memory
         del recovered.failures[account_id]
     async for rebuilt in _swept(store, misled, {}, receipts_in_memory_max):
         _place(rebuilt, recovered)
+    for account_id in await _overtaken(store, heads, recovered.failures):
+        del recovered.failures[account_id]
     return recovered
+
+
+async def _overtaken(store: Store, heads: Mapping[str, Head], failures: Mapping[str, BrokenLedger]) -> list[str]:
+    """Of what looks broken, the accounts that another activation has claimed since: it may have written on beyond the
+    head that was claimed here, which says nothing against the ledger."""
+    epochs = await store.epochs(list(failures)) if failures else {}
+    return [account_id for account_id in failures if epochs.get(account_id) != heads[account_id].epoch]
 
 
 async def load(store: Store, account_id: str, *, receipts_in_memory_max: int = RECENT_MAX) -> AccountBook | None:

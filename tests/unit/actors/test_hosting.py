@@ -1,12 +1,15 @@
 """AccountHost: durable before acknowledged, serial, and a failing account alone (G1, G3, G4, G8)."""
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import pytest
 
+from actors import hosted
 from actors.hosting import AccountHost
 from actors.limits import HostLimits
 from actors.messages import (
@@ -26,14 +29,15 @@ from actors.messages import (
     Taken,
     Unserved,
 )
-from actors.ports import Appender, Lost
+from actors.ports import Activation, Appender, Lost
+from engine.account import Account
 from engine.book import AccountBook, ActionBatch
 from engine.changes import Changes
 from engine.commands import Action, CreateAccount, LiquidateAccount, PauseAccount, StartAccount, VoidFill
 from engine.quotes import Quote, observed
 from persistence.committer import Committer
 from persistence.memory_store import MemoryStore
-from persistence.store import DataRefused, StoreUnavailable, append_of
+from persistence.store import Append, DataRefused, StoredSnapshot, StoreUnavailable, append_of
 from tests.support.appenders import SteeredAppender
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -484,6 +488,46 @@ async def test_an_appender_that_fails_in_a_way_nobody_foresaw_strands_no_waiter(
     assert isinstance(lost, Unserved)
     assert lost.reason == "outcome_unknown"
     assert isinstance(again, Taken)
+
+
+async def test_a_decision_that_cannot_be_written_down_stops_no_other_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk()
+    broken, well = await desk.account("broken"), await desk.account("well")
+
+    def made(account: Account, **rest: Any) -> Append:
+        if account.id == broken:
+            raise ArithmeticError("a figure of its result is none")
+        return append_of(account, **rest)
+
+    monkeypatch.setattr(hosted, "append_of", made)
+    async with asyncio.timeout(5):
+        lost, taken = await asyncio.gather(desk.take(broken, opening("1")), desk.take(well, opening("1")))
+        assert isinstance(lost, Unserved)
+        assert lost.reason == "outcome_unknown"
+        assert isinstance(taken, Taken)
+        monkeypatch.undo()
+        await desk.host.activate([broken])
+        assert isinstance(await desk.take(broken, opening("1")), Taken)
+
+
+async def test_an_account_that_is_taken_over_while_it_comes_back_is_not_called_broken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The ledger goes on beyond the head that was claimed: another activation wrote it."""
+    desk = Desk()
+    account = await desk.account("a")
+    first, second, read = desk.another_host("h1"), desk.another_host("h2"), desk.store.snapshots
+    await second.see(1, quotes())
+
+    async def overtaken(account_ids: Sequence[str]) -> Mapping[str, StoredSnapshot]:
+        monkeypatch.undo()
+        await second.activate([account])
+        assert isinstance(await desk.take(account, opening("1"), second), Taken)
+        return await read(account_ids)
+
+    monkeypatch.setattr(desk.store, "snapshots", overtaken)
+    assert await first.activate([account]) == Activation(hosted=())
+    assert isinstance(await desk.take(account, opening("2"), second), Taken), "the one that took it over has it"
 
 
 async def test_a_host_that_was_stopped_during_a_commit_reads_nothing_on_the_strength_of_it() -> None:
