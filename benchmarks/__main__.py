@@ -6,10 +6,10 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from benchmarks import core
+from benchmarks import core, marking
 from benchmarks.timing import Figure
 
-BENCHMARKS: Final[Mapping[str, Callable[[], Iterator[Figure]]]] = {"core": core.figures}
+BENCHMARKS: Final[Mapping[str, Callable[[], Iterator[Figure]]]] = {"core": core.figures, "marking": marking.figures}
 
 
 def main() -> int:
