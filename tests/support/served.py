@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +34,10 @@ class Answered(Exception):
 class Served:
     """One data folder, served once or several times in a row."""
 
-    def __init__(self, data_dir: Path, port: int = 0, **environment: str) -> None:
+    def __init__(self, data_dir: Path, port: int = 0, *, options: Sequence[str] = (), **environment: str) -> None:
         self.data_dir = data_dir
         self._port = port
+        self._options = options
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
         self._orphans: list[psutil.Process] = []
@@ -71,6 +72,7 @@ class Served:
                     str(self.data_dir),
                     "--port",
                     str(self._port),
+                    *self._options,
                 ],
                 stdout=log,
                 stderr=log,
@@ -210,9 +212,9 @@ def eventually(
 
 
 @contextlib.contextmanager
-def served(data_dir: Path, **environment: str) -> Iterator[Served]:
-    """An engine on a data folder, stopped at the end whatever happened."""
-    engine = Served(data_dir, 0, **environment)
+def served(data_dir: Path, *, options: Sequence[str] = (), **environment: str) -> Iterator[Served]:
+    """An engine on a data folder, stopped at the end whatever happened; `options` are more of `prop serve`."""
+    engine = Served(data_dir, 0, options=options, **environment)
     engine.start()
     try:
         yield engine
