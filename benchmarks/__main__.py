@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from benchmarks import core, marking
+from benchmarks import core, marking, memory, recovery
 from benchmarks.actions import table as actions
 from benchmarks.timing import Figure
 
@@ -14,6 +14,8 @@ BENCHMARKS: Final[Mapping[str, Callable[[], Iterator[Figure]]]] = {
     "core": core.figures,
     "actions": actions.figures,
     "marking": marking.figures,
+    "recovery": recovery.figures,
+    "memory": memory.figures,
 }
 
 

@@ -6,10 +6,10 @@ nothing can be worked out once for many.
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 
@@ -67,9 +67,7 @@ def filled(database_url: str, count: int, *, positions: int) -> list[str]:
             chunk = [_account(chance, positions) for _ in range(min(CHUNK, count - len(ids)))]
             ids += [account.id for account, _ in chunk]
             for shape, made in _rows(chunk):
-                names = ", ".join(shape.names)
-                with connection.cursor().copy(f"COPY {shape.table} ({names}) FROM STDIN".encode()) as copy:
-                    copy.write(rows.copy_text(shape, made))
+                copy_in(connection, shape, made)
         connection.execute("VACUUM ANALYZE")
     return ids
 
@@ -143,13 +141,16 @@ SNAPSHOTS: Final = Columns(
 
 def _rows(chunk: list[tuple[Account, bytes]]) -> Iterator[tuple[Columns, list[Row]]]:
     appends = [_append(account, head) for account, head in chunk]
-    yield ACCOUNTS, [_account_row(account) for account, _ in chunk]
+    yield ACCOUNTS, [account_row(account) for account, _ in chunk]
     yield HEADS, [head[:2] + head[3:] for head in rows.heads(appends)]
     yield rows.POSITIONS, rows.positions(appends)
-    yield SNAPSHOTS, [_snapshot_row(account, head) for account, head in chunk]
+    kept = [
+        StoredSnapshot(account.id, account.seq, 0, BookState(account, head, frozenset())) for account, head in chunk
+    ]
+    yield SNAPSHOTS, [snapshot_row(each) for each in kept]
 
 
-def _account_row(account: Account) -> Row:
+def account_row(account: Account) -> Row:
     opening, began = account.opening, account.created_at.isoformat()
     return (
         account.id,
@@ -181,8 +182,7 @@ def _append(account: Account, head: bytes) -> Append:
     )
 
 
-def _snapshot_row(account: Account, head: bytes) -> Row:
-    snapshot = StoredSnapshot(account.id, account.seq, 0, BookState(account, head, frozenset()))
+def snapshot_row(snapshot: StoredSnapshot) -> Row:
     row = packed(snapshot)
     return (
         row.account_id,
@@ -192,3 +192,10 @@ def _snapshot_row(account: Account, head: bytes) -> Row:
         "\\x" + row.state.hex(),
         "\\x" + row.sha256.hex(),
     )
+
+
+def copy_in(connection: psycopg.Connection[Any], shape: Columns, made: Sequence[Row]) -> None:
+    """Write rows of one table by COPY."""
+    names = ", ".join(shape.names)
+    with connection.cursor().copy(f"COPY {shape.table} ({names}) FROM STDIN".encode()) as copy:
+        copy.write(rows.copy_text(shape, made))
