@@ -20,7 +20,9 @@ class HostLimits(msgspec.Struct, frozen=True, kw_only=True):
 class SupervisorLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Of the supervisor. `marking_cadence_ms` 0 means that passes run only when asked for; `cold_activations_max` also
     bounds how many hosts are made at once, `moves_max` how many accounts a round of balancing moves. A node that lost
-    a host in silence gets no new one for `suspicion_ms`: Ray's own health check takes up to that long."""
+    a host in silence gets no new one for `suspicion_ms`: Ray's own health check takes up to that long. A host that has
+    missed a pulse is ended when it gives no sign of life for `silence_ms` more; nobody waits for it meanwhile, nor
+    for a host in the making, for longer than `patience_ms`: a client's deadline has room for that and a lost call."""
 
     account_actors_max: int = 16
     spare_hosts: int = 1
@@ -37,6 +39,8 @@ class SupervisorLimits(msgspec.Struct, frozen=True, kw_only=True):
     lease_ms: int = 5_000
     pulse_ms: int = 1_000
     pulse_deadline_ms: int = 3_000
+    silence_ms: int = 5_000
+    patience_ms: int = 3_000
     activation_deadline_ms: int = 60_000
     pass_deadline_ms: int = 60_000
 

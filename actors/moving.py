@@ -1,4 +1,4 @@
-"""Moving: accounts from one host to another while they trade.
+"""Moving: accounts from one host to another while they trade, and when that is worth it.
 
 Guarantee: an account that moves is asked for in vain at its old host and found at its new one; a request meanwhile
 waits for the move in the supervisor, so that a client sees at most a retry inside the gateway. Safe by the epoch that
@@ -6,14 +6,17 @@ the new host claims: a move that breaks off anywhere leaves an account that is a
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import structlog
 
+from actors.homecoming import Homecoming
+from actors.hosts import Hosts
+from actors.limits import SupervisorLimits
 from actors.messages import Unserved
 from actors.placement import Placement
-from actors.ports import Activation, Host, Location, Lost
+from actors.ports import Host, Location, Lost
 from persistence.store import StoreUnavailable
 
 log = structlog.get_logger(__name__)
@@ -22,23 +25,14 @@ Arriving = dict[str, "asyncio.Task[Location | Unserved]"]
 
 
 class Mover:
-    """Moves accounts in a placement. `arriving` holds those that askers wait for; `evict` takes those that a move left
-    without a place, `activated` is told what an activation brought."""
+    """Moves accounts in a placement. `arriving` holds those that askers wait for; who is left without a place by a move
+    comes home."""
 
-    def __init__(
-        self,
-        placement: Placement,
-        hosts: Mapping[str, Host],
-        arriving: Arriving,
-        *,
-        evict: Callable[[Iterable[str]], None],
-        activated: Callable[[Sequence[str], Activation], None],
-    ) -> None:
-        self._placement = placement
+    def __init__(self, hosts: Hosts, placement: Placement, homecoming: Homecoming, arriving: Arriving) -> None:
         self._hosts = hosts
+        self._placement = placement
+        self._homecoming = homecoming
         self._arriving = arriving
-        self._evict = evict
-        self._activated = activated
 
     async def move(self, account_ids: Sequence[str], source: str, target: str) -> int:
         """Move what can be moved; how many that were. Accounts that are on their way anyway stay out of it."""
@@ -53,23 +47,23 @@ class Mover:
 
     async def _carried(self, account_ids: Sequence[str], source: Host, target: Host) -> int:
         try:
-            handed_over = await source.hand_over(account_ids)
+            handed_over = await self._hosts.answer(source, source.hand_over(account_ids))
         except (Lost, StoreUnavailable) as lost:  # the watch examines the host, and its accounts if it is gone
             log.warning("accounts_not_handed_over", host=source.name, why=str(lost))
             return 0
         left = [each for each in handed_over if self._placement.host_of(each) == source.name]
         if target.name not in self._hosts:
-            self._evict(left)
+            self._homecoming.lost(left)
             return 0
         for account_id in left:
             self._placement.assign(account_id, target.name)
         try:
-            activation = await target.activate(left)
+            activation = await self._hosts.answer(target, target.activate(left))
         except (Lost, StoreUnavailable) as lost:
             log.warning("accounts_not_taken_on", host=target.name, why=str(lost))
-            self._evict(each for each in left if self._placement.host_of(each) == target.name)
+            self._homecoming.lost(each for each in left if self._placement.host_of(each) == target.name)
             return 0
-        self._activated(left, activation)
+        self._homecoming.came(target, left, activation)
         log.info("accounts_moved", source=source.name, target=target.name, accounts=len(left))
         return len(left)
 
@@ -82,3 +76,39 @@ class Mover:
 
     def _arrived(self, account_id: str, arrival: "asyncio.Task[Location | Unserved]") -> None:
         del self._arriving[account_id]
+
+
+class Balance:
+    """One step at a time towards as many hosts on every node, and as many accounts on every host."""
+
+    def __init__(self, hosts: Hosts, placement: Placement, mover: Mover, limits: SupervisorLimits) -> None:
+        self._hosts = hosts
+        self._placement = placement
+        self._mover = mover
+        self._limits = limits
+
+    async def step(self) -> None:
+        """Not to be taken during a marking pass, which would miss what moves; nor is one taken while a host is in the
+        making, which may be all that it needs."""
+        misplaced = self._placement.misplaced()
+        if misplaced is not None:
+            if not self._hosts.coming:
+                await self._resettle(*misplaced)
+            return
+        move = self._placement.uneven(self._limits.moves_max)
+        if move is not None:
+            await self._mover.move(move.accounts, move.source, move.target)
+
+    async def _resettle(self, name: str, node: str) -> None:
+        """Replace a host by one on another node, its accounts moving over; what does not move in time keeps it. A
+        successor that is late is there for a later step."""
+        making = self._hosts.make(node)
+        await asyncio.wait((making,), timeout=self._limits.patience_ms / 1000)
+        if not making.done():
+            return
+        successor = making.result()
+        while leaving := sorted(self._placement.accounts_of(name)):
+            if not await self._mover.move(leaving[: self._limits.moves_max], name, successor.name):
+                return
+        if name in self._hosts:
+            self._hosts.retire(self._hosts[name])  # empty as it is, it has nothing to finish

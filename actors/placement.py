@@ -27,7 +27,8 @@ class Move(NamedTuple):
 
 
 class Placement:
-    """Accounts by host, and hosts by account. `nodes` are those that new hosts may be put on."""
+    """Accounts by host, and hosts by account. `nodes` are those that new hosts may be put on; a host that is shunned
+    keeps its accounts and gets no more."""
 
     def __init__(self, hosts_max: int) -> None:
         self.hosts_max = hosts_max
@@ -35,6 +36,7 @@ class Placement:
         self._node_of: dict[str, str] = {}
         self._accounts: dict[str, set[str]] = {}
         self._host_of: dict[str, str] = {}
+        self._shunned: set[str] = set()
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -43,7 +45,11 @@ class Placement:
     @property
     def empty(self) -> int:
         """Hosts without an account."""
-        return sum(1 for accounts in self._accounts.values() if not accounts)
+        return sum(1 for host in self._open if not self._accounts[host])
+
+    @property
+    def _open(self) -> list[str]:
+        return [host for host in self._accounts if host not in self._shunned]
 
     def host_of(self, account_id: str) -> str | None:
         return self._host_of.get(account_id)
@@ -55,29 +61,38 @@ class Placement:
         return self._node_of.get(host, "")
 
     def add_host(self, host: str, node: str = "") -> None:
-        """A host, or word of the node that it is on."""
+        """A host that can take accounts."""
         self._accounts.setdefault(host, set())
         if node:
+            self._node_of[host] = node
+
+    def shun(self, host: str) -> None:
+        """Give it no more accounts for now."""
+        self._shunned.add(host)
+
+    def found(self, host: str, node: str) -> None:
+        """A host is well, and on this node."""
+        self._shunned.discard(host)
+        if node and host in self._accounts:
             self._node_of[host] = node
 
     def remove_host(self, host: str) -> frozenset[str]:
         """Forget a host; returns the accounts that have lost their place."""
         self._node_of.pop(host, None)
+        self._shunned.discard(host)
         lost = frozenset(self._accounts.pop(host, ()))
         for account_id in lost:
             del self._host_of[account_id]
         return lost
 
     def emptiest(self) -> str | None:
-        """The host with the fewest accounts; None where there is no host."""
-        return min(self._accounts, key=lambda host: (len(self._accounts[host]), host), default=None)
+        """The host with the fewest accounts; None where there is none to be had."""
+        return min(self._open, key=lambda host: (len(self._accounts[host]), host), default=None)
 
-    def choose(self) -> str | None:
+    def choose(self, *, room: int) -> str | None:
         """The host for one more account; None when there is room for a new host and no empty one stands ready."""
         least = self.emptiest()
-        if least is None or (self._accounts[least] and len(self._accounts) < self.hosts_max):
-            return None
-        return least
+        return None if least is None or (room and self._accounts[least]) else least
 
     def assign(self, account_id: str, host: str) -> None:
         self.release((account_id,))
@@ -103,7 +118,9 @@ class Placement:
         emptiest = min(self.nodes, key=lambda node: (self._hosts_on(node), node))
         if self._hosts_on(fullest) - self._hosts_on(emptiest) < 2:
             return None
-        there = [host for host, node in self._node_of.items() if node == fullest]
+        there = [host for host in self._open if self._node_of.get(host) == fullest]
+        if not there:
+            return None
         return min(there, key=lambda host: (len(self._accounts[host]), host)), emptiest
 
     def uneven(self, moves_max: int) -> Move | None:
@@ -111,7 +128,7 @@ class Placement:
         emptiest = self.emptiest()
         if emptiest is None:
             return None
-        fullest = max(self._accounts, key=lambda host: (len(self._accounts[host]), host))
+        fullest = max(self._open, key=lambda host: (len(self._accounts[host]), host))
         most = len(self._accounts[fullest])
         difference = most - len(self._accounts[emptiest])
         if difference <= max(1, most // UNEVEN_PARTS):

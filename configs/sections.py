@@ -161,6 +161,12 @@ class SupervisorSettings(Section):
 
     heartbeat_ms: AtLeastOne
     """Between heartbeats, and between looks at what died."""
+    silence_ms: AtLeastOne
+    """An account actor that has missed a sign of life (3 s) is replaced when it gives none for so much longer: too
+    short, and a pause costs all its accounts a recovery; too long, and nobody marks those that no client asks for.
+    Clients do not wait for it: who asks for an account of a silent actor finds it on another."""
+    patience_ms: AtLeastOne
+    """How long an account that needs a place waits for an actor that is being started, where it can share another."""
 
 
 class LogSettings(Section):

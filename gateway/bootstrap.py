@@ -152,6 +152,8 @@ def runtime_config(settings: Settings, database_url: str, room: int) -> RuntimeC
             quotes_poll_ms=settings.quotes.poll_interval_ms,
             heartbeat_ms=settings.supervisor.heartbeat_ms,
             lease_ms=HEARTBEATS_MISSED_MAX * settings.supervisor.heartbeat_ms,
+            silence_ms=settings.supervisor.silence_ms,
+            patience_ms=settings.supervisor.patience_ms,
         ),
         persister=PersisterLimits(
             queue_events_max=persister.queue_events_max,

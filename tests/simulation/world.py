@@ -16,7 +16,7 @@ from actors.client import RoutedClient
 from actors.hosting import AccountHost
 from actors.limits import ClientLimits, HostLimits, SupervisorLimits
 from actors.messages import PassReport, Reply, Request, Unserved, Wellness
-from actors.ports import Activation, Appender, Host, Location, Lost, Overseer, Pulse, Room, Tally
+from actors.ports import Activation, Appender, Host, Location, Overseer, Pulse, Room, Silent, Tally
 from actors.supervisor import Supervisor
 from engine.account import Account
 from engine.money import round8
@@ -166,7 +166,7 @@ class HostSeenBy(Host):
 
     async def _sent(self, work: Callable[[], Awaitable[Answer]]) -> Answer:
         if self._caller.name in self._called.cut_off_from:
-            raise Lost(f"{self.name} cannot be reached")
+            raise Silent(f"{self.name} cannot be reached")
         return await self._world.over_network(self._called.process, work)
 
 
@@ -230,6 +230,7 @@ class SupervisorProcess:
                 quotes_poll_ms=1_000,
                 pulse_ms=1_000,
                 pulse_deadline_ms=1_500,
+                silence_ms=1_500,
                 marking_cadence_ms=1_500,
                 heartbeat_ms=5_000,
             ),
@@ -314,20 +315,21 @@ class World:
         return BEGINNING + timedelta(seconds=asyncio.get_running_loop().time())
 
     async def over_network(self, process: Process, work: Callable[[], Awaitable[Answer]]) -> Answer:
-        """A call to another process: the request may get lost, or its answer. Raises `Lost`, also at the deadline."""
+        """A call to another process: the request may get lost, or its answer. Raises `Silent`, at the deadline too, and
+        `Lost` where the process is dead."""
         try:
             return await asyncio.wait_for(self._carried(process, work), CALL_DEADLINE_S)
         except TimeoutError:
-            raise Lost(f"{process.name} does not answer") from None
+            raise Silent(f"{process.name} does not answer") from None
 
     async def _carried(self, process: Process, work: Callable[[], Awaitable[Answer]]) -> Answer:
         await asyncio.sleep(self.chance.expovariate(1 / NETWORK_S))
         if self.chance.random() < self.loss:
-            raise Lost("the request was lost")
+            raise Silent("the request was lost")
         answer = await process.asked(work)
         await asyncio.sleep(self.chance.expovariate(1 / NETWORK_S))
         if self.chance.random() < self.loss:
-            raise Lost("the answer was lost")
+            raise Silent("the answer was lost")
         return answer
 
     def living_hosts(self) -> list[HostProcess]:

@@ -54,7 +54,7 @@ async def test_a_request_that_comes_while_an_account_moves_waits_for_its_new_hos
     async with floor(account_actors_max=2, balance_ms=60_000) as desk:
         account = await desk.trading("a")
         source = next(iter(desk.fleet.hosts))
-        target = (await desk.supervisor._spawn()).name
+        target = (await desk.supervisor._hosts.make()).name
         hand_over, may_go = desk.fleet.hosts[source].hand_over, asyncio.Event()
 
         async def slowly(account_ids):
@@ -78,7 +78,7 @@ async def test_a_move_that_breaks_off_leaves_an_account_that_comes_back() -> Non
     async with floor(account_actors_max=2, balance_ms=60_000) as desk:
         account = await desk.trading("a")
         source = next(iter(desk.fleet.hosts))
-        target = (await desk.supervisor._spawn()).name
+        target = (await desk.supervisor._hosts.make()).name
 
         async def lost(*_: object) -> None:
             raise Lost("killed while it took the account on")
@@ -104,7 +104,7 @@ async def test_a_node_that_joins_gets_its_share_of_hosts_with_their_accounts() -
 async def test_nothing_new_is_put_on_a_node_that_lost_a_host_in_silence() -> None:
     async with floor(account_actors_max=4, balance_ms=60_000) as desk:
         desk.fleet.held = Room(4, ("n1", "n2"))
-        await desk.supervisor._survey()
+        await desk.supervisor._hosts.survey()
         await desk.trading("a")
         (host,) = desk.fleet.hosts.values()
         assert host._node == "n1"
@@ -113,9 +113,9 @@ async def test_nothing_new_is_put_on_a_node_that_lost_a_host_in_silence() -> Non
             raise Lost("its node does not answer")
 
         host.pulse = gone  # type: ignore[method-assign, assignment]  # in place of its own
-        await desk.supervisor._examine(desk.supervisor._hosts[host.name])
-        await desk.supervisor._survey()
-        assert [(await desk.supervisor._spawn()).name for _ in range(2)]
+        await desk.supervisor._watch.examine(desk.supervisor._hosts[host.name])
+        await desk.supervisor._hosts.survey()
+        assert [(await desk.supervisor._hosts.make()).name for _ in range(2)]
         assert {each._node for each in desk.fleet.hosts.values()} == {"n2"}
 
 

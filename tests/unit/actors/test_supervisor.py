@@ -261,28 +261,6 @@ async def test_a_round_of_a_schedule_that_fails_in_a_way_nobody_foresaw_ends_no_
         await eventually(lambda: desk.supervisor._board.shown["BTC-USD"].mid == Decimal(51_000))
 
 
-async def test_accounts_without_a_place_wait_for_one_also_when_no_host_could_be_made() -> None:
-    async with floor(pulse_ms=60_000, account_actors_max=2) as desk:
-        account, other = await desk.trading("a"), await desk.trading("b")
-        await desk.buy(account, "1")
-        await desk.buy(other, "1")
-        spawn, place = desk.fleet.spawn, await desk.supervisor.locate(account, None)
-        assert isinstance(place, Location)
-
-        async def nowhere(*_: object) -> None:
-            raise Lost("no room for a process")
-
-        desk.fleet.spawn = nowhere  # type: ignore[method-assign, assignment]  # in place of its own
-        desk.fleet.hosts[place.host].mark = nowhere  # type: ignore[method-assign, assignment]  # in place of its own
-        desk.fleet.hosts[place.host].pulse = nowhere  # type: ignore[method-assign, assignment]  # in place of its own
-        await desk.supervisor._examine(desk.supervisor._hosts[place.host])
-        report = await desk.supervisor.mark_all("r")
-        assert (report.marked, report.failed) == (1, 1), "the pass stopped for an account without a place"
-        desk.fleet.spawn = spawn  # type: ignore[method-assign]  # in place of its own
-        report = await desk.supervisor.mark_all("r")
-        assert (report.marked, report.failed) == (2, 0)
-
-
 async def test_an_actor_that_cannot_say_whom_it_hosts_is_ended_and_stops_no_start() -> None:
     store, prices = MemoryStore(), Prices()
     fleet = LocalFleet(store, SteeredAppender(store), HostLimits())
@@ -327,7 +305,7 @@ async def test_a_host_that_is_lost_while_everything_closes_stops_no_other_from_c
         first = next(iter(desk.fleet.hosts.values()))
 
         async def lost_meanwhile() -> None:
-            await desk.supervisor._examine(first)
+            await desk.supervisor._watch.examine(first)
             raise Lost("killed")
 
         async def silent() -> None:
@@ -408,8 +386,8 @@ async def test_a_pass_leaves_alone_what_is_on_its_way_back() -> None:
             return await activate(account_ids)
 
         host.activate = slow  # type: ignore[method-assign, assignment]  # in place of its own
-        desk.supervisor._evict([lost])
-        returning = asyncio.create_task(desk.supervisor._rehome())
+        desk.supervisor._homecoming.lost([lost])
+        returning = asyncio.create_task(desk.supervisor._homecoming.round())
         await asyncio.sleep(0.01)
         report = await desk.supervisor.mark_all("r")
         assert (report.marked, report.failed) == (1, 1)

@@ -1,0 +1,167 @@
+"""A host that is merely slow costs nobody a recovery; one that is gone is replaced, and nobody waits for either."""
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from actors.hosting import AccountHost
+from actors.messages import Taken
+from actors.ports import Location, Lost, Pulse, Silent
+from tests.support.floor import Floor, eventually, floor
+
+SLOW = {"pulse_deadline_ms": 20, "silence_ms": 60_000, "balance_ms": 60_000}
+"""A host is known to be silent in no time, and given up in a minute."""
+
+
+async def lost_on_the_way(*_: object) -> Any:
+    raise Silent("the call was lost")
+
+
+async def never(*_: object) -> Any:
+    return await asyncio.get_running_loop().create_future()
+
+
+def hung(host: AccountHost) -> None:
+    """SIGSTOP: nothing that it is asked has an answer any more."""
+    for call in ("pulse", "handle", "mark", "activate", "hand_over", "passivate", "roster", "see"):
+        setattr(host, call, never)
+
+
+def goes_on(host: AccountHost) -> None:
+    """SIGCONT."""
+    for call in ("pulse", "handle", "mark", "activate", "hand_over", "passivate", "roster", "see"):
+        delattr(host, call)
+
+
+async def host_of(desk: Floor, account: str) -> AccountHost:
+    place = await desk.supervisor.locate(account, None)
+    assert isinstance(place, Location)
+    return desk.fleet.hosts[place.host]
+
+
+@pytest.mark.parametrize("silence", [lost_on_the_way, never])
+async def test_a_host_that_was_silent_for_a_while_keeps_its_accounts(silence: Any) -> None:
+    async with floor(**SLOW) as desk:
+        account = await desk.trading("a")
+        host = await host_of(desk, account)
+        host.pulse = silence  # type: ignore[method-assign]  # in place of its own
+        await eventually(lambda: desk.supervisor._hosts.is_silent(host.name))
+        del host.pulse
+        await eventually(lambda: not desk.supervisor._hosts.is_silent(host.name))
+        assert isinstance(await desk.buy(account, "1"), Taken)
+        assert await host_of(desk, account) is host
+        assert desk.store.heads[account].epoch == 1
+
+
+async def test_a_pulse_that_was_lost_on_the_way_is_asked_for_again_before_anybody_calls_it_silence() -> None:
+    async with floor(pulse_ms=60_000) as desk:
+        account = await desk.trading("a")
+        host = await host_of(desk, account)
+
+        async def lost_once() -> Pulse:
+            del host.pulse
+            raise Silent("the call was lost")
+
+        host.pulse = lost_once  # type: ignore[method-assign]  # in place of its own
+        assert await desk.supervisor.locate(account, host.name) == Location(host.name)
+        assert desk.store.heads[account].epoch == 1
+
+
+async def test_a_host_that_stays_silent_is_replaced() -> None:
+    async with floor(pulse_deadline_ms=20, silence_ms=50) as desk:
+        account = await desk.trading("a")
+        host = await host_of(desk, account)
+        hung(host)
+        await eventually(lambda: host.name not in desk.fleet.hosts)
+        assert isinstance(await desk.buy(account, "1"), Taken)
+        assert desk.store.heads[account].epoch == 2
+
+
+async def test_who_asks_for_an_account_of_a_silent_host_finds_it_on_another_and_its_neighbours_stay() -> None:
+    async with floor(account_actors_max=2, **SLOW) as desk:
+        accounts = [await desk.trading(str(number)) for number in range(4)]
+        host = await host_of(desk, accounts[0])
+        neighbours = [each for each in accounts[1:] if await host_of(desk, each) is host]
+        hung(host)
+        began = time.monotonic()
+        assert isinstance(await desk.buy(accounts[0], "1"), Taken)
+        assert time.monotonic() - began < 1.0  # the client gives a call up after half a second
+        elsewhere = await host_of(desk, accounts[0])
+        assert elsewhere is not host
+        goes_on(host)
+        await eventually(lambda: accounts[0] not in host._hosted)
+        assert [await host_of(desk, each) for each in neighbours] == [host]
+        assert [desk.store.heads[each].epoch for each in neighbours] == [1]
+        for _ in range(2):
+            report = await desk.supervisor.mark_all("r")
+            assert (report.accounts, report.failed) == (4, 0), "what was left over there was marked, or taken for lost"
+        assert await host_of(desk, accounts[0]) is elsewhere
+        assert desk.store.heads[accounts[0]].epoch == 2
+
+
+async def test_what_a_silent_host_has_left_over_stands_in_nobodys_way_when_it_is_let_go() -> None:
+    """Its idle account lives elsewhere by now: letting it go there must not take its place away."""
+    async with floor(account_actors_max=2, **SLOW) as desk:
+        account = await desk.trading("a")
+        host = await host_of(desk, account)
+        host.pulse = never  # type: ignore[method-assign]  # in place of its own
+        await eventually(lambda: desk.supervisor._hosts.is_silent(host.name))
+        await desk.supervisor.locate(account, None)
+
+        async def idle() -> Pulse:
+            return Pulse(1, (account,))
+
+        host.pulse = idle  # type: ignore[method-assign]  # in place of its own
+        await eventually(lambda: account not in host._hosted)
+        await asyncio.sleep(0)
+        assert await desk.supervisor.whereabouts(account) not in (None, Location(host.name))
+
+
+async def test_a_silent_host_keeps_nobody_from_seeing_that_another_is_dead() -> None:
+    async with floor(account_actors_max=2, pulse_deadline_ms=60_000, silence_ms=60_000) as desk:
+        first, second = await desk.trading("a"), await desk.trading("b")
+        (await host_of(desk, first)).pulse = never  # type: ignore[method-assign]  # in place of its own
+        dead = await host_of(desk, second)
+        await asyncio.sleep(0.05)
+
+        async def killed() -> Pulse:
+            raise Lost("killed")
+
+        dead.pulse = killed  # type: ignore[method-assign]  # in place of its own
+        await eventually(lambda: dead.name not in desk.fleet.hosts)
+
+
+async def test_a_pass_goes_on_without_a_host_that_falls_silent() -> None:
+    async with floor(account_actors_max=2, **SLOW) as desk:
+        first, second = await desk.trading("a"), await desk.trading("b")
+        for each in (first, second):
+            await desk.buy(each, "1")
+        hung(await host_of(desk, first))
+        async with asyncio.timeout(1):
+            report = await desk.supervisor.mark_all("r")
+        assert (report.marked, report.failed) == (1, 1)
+
+
+async def test_an_account_is_put_elsewhere_when_its_new_host_falls_silent() -> None:
+    async with floor(account_actors_max=2, **SLOW) as desk:
+        account = await desk.trading("a")
+        host = await host_of(desk, account)
+        await host.passivate([account])
+        hung(host)
+        assert isinstance(await desk.buy(account, "1"), Taken)
+        assert await host_of(desk, account) is not host
+
+
+async def test_prices_are_shown_without_waiting_for_a_silent_host() -> None:
+    async with floor(quotes_push_ms=60_000, **SLOW) as desk:
+        account = await desk.trading("a")
+        host = await host_of(desk, account)
+        hung(host)
+        await eventually(lambda: desk.supervisor._hosts.is_silent(host.name))
+        desk.prices.observe("BTC-USD", "61000")
+        async with asyncio.timeout(1):
+            await desk.supervisor.look()
+        goes_on(host)
+        await eventually(lambda: host._quotes.get("BTC-USD") == desk.prices.quotes["BTC-USD"])
