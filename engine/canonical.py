@@ -8,10 +8,11 @@ A struct that grew names its younger fields in `LATER`. While such a field is nu
 that what does not use it is written, and hashed, as it was before the field existed; the wire always shows it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum
+from functools import lru_cache
 from hashlib import blake2b
 from operator import attrgetter
 from typing import Any, Final
@@ -21,39 +22,51 @@ import msgspec
 GENESIS: Final = bytes(32)
 """The hash before the first event."""
 
+TIMESTAMPS_REMEMBERED: Final = 1_024
+"""Of one decision every event, order and fill names the same moments."""
+
 _ENCODER: Final = msgspec.json.Encoder(order="sorted")
+_Into = Callable[[Any], Any]
 
 
 def timestamp(at: datetime) -> str:
     """`2026-01-02T03:04:05.000006Z`."""
-    return at.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+    return _timestamp(at if at.tzinfo is UTC else at.astimezone(UTC))
 
 
-class _Form:
-    """Structs and what they hold as builtins: structs become dicts with their wire names."""
+@lru_cache(maxsize=TIMESTAMPS_REMEMBERED)
+def _timestamp(at: datetime) -> str:
+    """Of a moment in UTC: elsewhere two different ones may be equal, where clocks are set back."""
+    return at.isoformat(timespec="microseconds")[:-6] + "Z"
+
+
+class _Form(dict[type, "_Into | None"]):
+    """Structs and what they hold as builtins: structs become dicts with their wire names.
+
+    By type, how its values become builtins; None: they are one. A struct is learnt when it is first met, since all that
+    happens goes through here.
+    """
 
     def __init__(self, *, shows_later: bool) -> None:
+        super().__init__(_PLAIN)
         self._shows_later = shows_later
-        self._into: dict[type, Callable[[Any], Any]] = {
-            **_PLAIN,
-            dict: lambda value: {key: self(item) for key, item in value.items()},
-            list: lambda value: [self(item) for item in value],
-            tuple: lambda value: [self(item) for item in value],
-        }
+        self[dict] = lambda value: {key: self.of(item) for key, item in value.items()}
+        self[list] = self[tuple] = lambda value: [self.of(item) for item in value]
 
-    def __call__(self, value: Any) -> Any:
-        into = self._into.get(type(value))
-        if into is not None:
-            return into(value)
-        if isinstance(value, msgspec.Struct):
-            into = self._into[type(value)] = self._learnt(type(value))
-            return into(value)
-        if isinstance(value, Enum):
-            return value.value
-        raise TypeError(f"{type(value).__name__} has no canonical form")
+    def of(self, value: Any) -> Any:
+        into = self[type(value)]
+        return value if into is None else into(value)
 
-    def _learnt(self, struct: type[msgspec.Struct]) -> Callable[[Any], dict[str, Any]]:
-        """How instances of a struct become a dict: found out once, since all that happens goes through it."""
+    def __missing__(self, kind: type) -> "_Into":
+        if issubclass(kind, msgspec.Struct):
+            into = self[kind] = self._learnt(kind)
+        elif issubclass(kind, Enum):
+            into = self[kind] = attrgetter("value")
+        else:
+            raise TypeError(f"{kind.__name__} has no canonical form")
+        return into
+
+    def _learnt(self, struct: type[msgspec.Struct]) -> "_Into":
         fields = msgspec.structs.fields(struct)
         names, wires = [field.name for field in fields], [field.encode_name for field in fields]
         later = () if self._shows_later else getattr(struct, "LATER", ())
@@ -62,10 +75,10 @@ class _Form:
 
         def into(value: Any) -> dict[str, Any]:
             found = got(value) if got is not None else [getattr(value, name) for name in names]
-            made: dict[str, Any] = dict(zip(wires, found, strict=True))
-            for wire, item in made.items():
-                if type(item) not in _AS_IT_IS:
-                    made[wire] = self(item)
+            made = {
+                wire: item if (into := self[type(item)]) is None else into(item)
+                for wire, item in zip(wires, found, strict=True)
+            }
             for wire in left_out:
                 if made[wire] is None:
                     del made[wire]
@@ -76,7 +89,7 @@ class _Form:
 
 def canonical(value: Any) -> bytes:
     """Canonical JSON of a struct or of builtins, as it is stored."""
-    return _ENCODER.encode(_stored(value))
+    return _ENCODER.encode(_stored.of(value))
 
 
 def chained(
@@ -87,27 +100,26 @@ def chained(
     return blake2b(previous + head + payload, digest_size=32).digest()
 
 
-def _same(value: Any) -> Any:
-    return value
-
-
 def _digits(value: Decimal) -> str:
     """Plain notation. `str` is quicker, and gives it for every figure that is not very small."""
     text = str(value)
     return format(value, "f") if "E" in text else text
 
 
-_AS_IT_IS: Final = frozenset({str, int, bool, type(None)})
-_PLAIN: Final[dict[type, Callable[[Any], Any]]] = {
-    str: _same,
-    int: _same,
-    bool: _same,
-    type(None): _same,
+_PLAIN: Final[Mapping[type, _Into | None]] = {
+    str: None,
+    int: None,
+    bool: None,
+    type(None): None,
     Decimal: _digits,
     datetime: timestamp,
     date: date.isoformat,
 }
 
-plain: Final = _Form(shows_later=True)
-"""The builtins that a value is on the wire."""
 _stored: Final = _Form(shows_later=False)
+_shown: Final = _Form(shows_later=True)
+
+
+def plain(value: Any) -> Any:
+    """The builtins that a value is on the wire."""
+    return _shown.of(value)

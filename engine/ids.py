@@ -8,7 +8,6 @@ Layout of UUIDv7: RFC 9562 section 5.7.
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Final
-from uuid import UUID
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -16,10 +15,9 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 
 def uuid7(at: datetime, entropy: bytes) -> str:
     """UUIDv7 of the millisecond of `at` and at least 10 bytes of `entropy`."""
-    millis = (at - _EPOCH) // _MILLISECOND
-    bits = int.from_bytes(entropy[:10], "big")
-    high, low = bits >> 68, bits & ((1 << 62) - 1)
-    return str(UUID(int=millis << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low))
+    millis, chance = f"{(at - _EPOCH) // _MILLISECOND:012x}", entropy[:10].hex()
+    variant = "89ab"[entropy[2] >> 4 & 0b11]  # 0b10, then two more bits of chance
+    return f"{millis[:8]}-{millis[8:]}-7{chance[:3]}-{variant}{chance[5:8]}-{chance[8:]}"
 
 
 def derived_id(kind: str, account_id: str, seq: int, at: datetime) -> str:
