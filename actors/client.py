@@ -61,9 +61,8 @@ class Lane:
 
     async def _travel(self, passengers: list[tuple[Request, asyncio.Future[Reply]]]) -> None:
         try:
-            replies = await asyncio.wait_for(
-                self._host.handle(tuple(request for request, _ in passengers)), self._limits.attempt_ms / 1000
-            )
+            async with asyncio.timeout(self._limits.attempt_ms / 1000):
+                replies = await self._host.handle(tuple(request for request, _ in passengers))
         except (Lost, TimeoutError) as lost:
             for _, answer in passengers:
                 if not answer.done():
@@ -123,7 +122,8 @@ class RoutedClient:
         """Send to wherever the account lives; through a lost host once more, until the deadline."""
         deadline_s = self._limits.deadline_ms / 1000
         try:
-            return await asyncio.wait_for(self._answered(request, _time_s() + deadline_s), deadline_s)
+            async with asyncio.timeout(deadline_s):
+                return await self._answered(request, _time_s() + deadline_s)
         except TimeoutError:
             self._places.pop(request.account_id, None)
             return _UNANSWERED

@@ -64,7 +64,8 @@ class PriceBoard:
         if self._versions.get(host.name) == version:
             return
         try:
-            has = await asyncio.wait_for(host.see(version, quotes), self._limits.quotes_push_ms / 1000)
+            async with asyncio.timeout(self._limits.quotes_push_ms / 1000):
+                has = await host.see(version, quotes)
         except (Lost, TimeoutError) as lost:
             log.warning("quotes_not_taken", host=host.name, why=repr(lost))
             return
