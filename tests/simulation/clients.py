@@ -1,11 +1,13 @@
 """Clients of a simulated world: they propose, read, correct and administer, and try again with the same ids."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from actors.messages import Correct, Deed, Reading, Recompute, Submit, Taken, Unserved
 from actors.messages import Take as TakeRequest
+from actors.ports import Lost
 from engine.book import ActionBatch
 from engine.commands import (
     Action,
@@ -23,6 +25,8 @@ from persistence.store import StoreUnavailable
 from tests.simulation.world import Gateway, World
 from tests.support.audit_rows import as_wire
 from tests.support.history import History, Operation, Outcome
+
+Answer = TypeVar("Answer")
 
 ATTEMPTS = 6
 PAUSE_S = 0.15
@@ -118,7 +122,7 @@ class Client:
         gateway, sent_at = self._gateway(), _time()
         request = TakeRequest(account_id, ActionBatch(run, actions), run)
         try:
-            reply: object = await _while_alive(gateway, gateway.client.call(request))
+            reply: object = await _while_alive(gateway, lambda: gateway.client.call(request))
         except GatewayDied:
             reply = Unserved("outcome_unknown", "the gateway died")
         sent = tuple(
@@ -155,7 +159,7 @@ class Client:
     async def _reads(self, account_id: str) -> None:
         gateway, sent_at = self._gateway(), _time()
         try:
-            reading = await _while_alive(gateway, gateway.client.read(account_id, request_id=self.name))
+            reading = await _while_alive(gateway, lambda: gateway.client.read(account_id, request_id=self.name))
         except (StoreUnavailable, GatewayDied):
             return
         except LedgerBroken as broken:
@@ -182,7 +186,7 @@ class Client:
     async def _administers(self, request: Submit | Correct | Recompute) -> None:
         gateway = self._gateway()
         try:
-            reply = await _while_alive(gateway, gateway.client.call(request))
+            reply = await _while_alive(gateway, lambda: gateway.client.call(request))
         except GatewayDied:
             return
         self._world.note(f"{self.name} {type(request).__name__} {type(reply).__name__}")
@@ -195,12 +199,14 @@ class GatewayDied(Exception):
     """The connection broke before an answer came."""
 
 
-async def _while_alive(gateway: Gateway, asking: Any) -> Any:
+async def _while_alive(gateway: Gateway, ask: Callable[[], Awaitable[Answer]]) -> Answer:
     """The answer; what a dead gateway was doing for its client stops where it was."""
-    answering = asyncio.ensure_future(asking)
-    if not await gateway.process.outlived_by(answering):
-        raise GatewayDied
-    return answering.result()
+    try:
+        return await gateway.process.asked(ask)
+    except Lost:
+        if gateway.process.is_dead:
+            raise GatewayDied from None
+        raise
 
 
 def _time() -> float:

@@ -5,43 +5,85 @@ What runs in which order is asyncio's own, first come first served: chance comes
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from contextvars import Context, copy_context
+from functools import partial
+from heapq import heappop, heappush
+from typing import Any, Final, TypeVar, TypeVarTuple
 
-from actors.ports import Lost
+from actors.ports import Lost, Silent
 
 Answer = TypeVar("Answer")
+Given = TypeVarTuple("Given")
+
+TASKS_LOOKED_AT: Final = 100
+"""So many new tasks, and those that have ended are let go."""
 
 
 class Stuck(Exception):
     """Every task waits for another one, and nothing is due any more."""
 
 
+class Turn(asyncio.TimerHandle):
+    """A callback that waits for its turn; asyncio's own also keeps what debugging may ask of it."""
+
+    __slots__ = ()
+
+    def __init__(self, callback: Callable[..., Any], args: tuple[Any, ...], context: Context | None) -> None:
+        self._callback = callback
+        self._args = args
+        self._context = context or copy_context()
+        self._cancelled = False
+
+    def cancel(self) -> None:
+        self._cancelled = True
+
+
 class VirtualLoop(asyncio.BaseEventLoop):
-    """A loop without sockets, signals or threads. `run_in_executor` runs the work at once."""
+    """A loop without sockets, signals or threads. `run_in_executor` runs the work at once.
+
+    Turns are most of what a run costs, so they take as few steps as they can: all that is ready, then what has become
+    due, by its time and then by who came first. A callback that raises ends the run.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._elapsed_s = 0.0
-        self._tasks: set[asyncio.Task[Any]] = set()  # asyncio holds them weakly, and the dead wait for ever
-        self._selector = self
-        self._clock_resolution = 1e-9
+        self._ready: deque[Turn] = deque()
+        self._scheduled: list[tuple[float, int, Turn]] = []
+        self._ever_scheduled = 0
+        self._tasks: list[asyncio.Task[Any]] = []  # asyncio holds them weakly, and the dead wait for ever
+        self._tasks_max = TASKS_LOOKED_AT
 
     def time(self) -> float:
         return self._elapsed_s
 
     def create_task(self, coro: Any, **options: Any) -> asyncio.Task[Any]:
-        task: asyncio.Task[Any] = super().create_task(coro, **options)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task: asyncio.Task[Any] = asyncio.Task(coro, loop=self, **options)
+        self._tasks.append(task)
+        if len(self._tasks) > self._tasks_max:
+            self._tasks = [each for each in self._tasks if not each.done()]
+            self._tasks_max = len(self._tasks) + TASKS_LOOKED_AT
         return task
 
-    def select(self, timeout_s: float | None) -> list[Any]:
-        """What the loop takes for its selector: there is no input, only time."""
-        if timeout_s is None:
-            raise Stuck
-        self._elapsed_s += timeout_s
-        return []
+    def call_soon(self, callback: Callable[[*Given], object], *args: *Given, context: Context | None = None) -> Turn:
+        turn = Turn(callback, args, context)
+        self._ready.append(turn)
+        return turn
+
+    def call_later(
+        self, delay: float, callback: Callable[[*Given], object], *args: *Given, context: Context | None = None
+    ) -> Turn:
+        return self.call_at(self._elapsed_s + delay, callback, *args, context=context)
+
+    def call_at(
+        self, when: float, callback: Callable[[*Given], object], *args: *Given, context: Context | None = None
+    ) -> Turn:
+        turn = Turn(callback, args, context)
+        self._ever_scheduled += 1
+        heappush(self._scheduled, (when, self._ever_scheduled, turn))
+        return turn
 
     def run_in_executor(self, executor: Any, work: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:  # type: ignore[override] # a future of this loop is what callers await
         done = self.create_future()
@@ -51,11 +93,29 @@ class VirtualLoop(asyncio.BaseEventLoop):
             done.set_exception(failed)
         return done
 
-    def _process_events(self, events: list[Any]) -> None:
-        """There are none."""
+    def stop(self) -> None:
+        self._stopping = True
 
-    def _write_to_self(self) -> None:
-        """Nobody wakes this loop from another thread."""
+    def _run_once(self) -> None:
+        """What `run_forever` calls until the loop is stopped; here, all the turns until then."""
+        ready, scheduled = self._ready, self._scheduled
+        while not self._stopping:
+            if not ready:
+                self._elapsed_s = max(self._elapsed_s, self._next_due_s())
+            while scheduled and scheduled[0][0] <= self._elapsed_s:
+                ready.append(heappop(scheduled)[2])
+            for _ in range(len(ready)):
+                turn = ready.popleft()
+                if not turn._cancelled:
+                    turn._context.run(turn._callback, *turn._args)
+
+    def _next_due_s(self) -> float:
+        while self._scheduled:
+            when, _, turn = self._scheduled[0]
+            if not turn._cancelled:
+                return when
+            heappop(self._scheduled)
+        raise Stuck
 
 
 class Process:
@@ -67,32 +127,35 @@ class Process:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.died: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.is_dead = False
         self._goes_on = asyncio.Event()
         self._goes_on.set()
-
-    @property
-    def is_dead(self) -> bool:
-        return self.died.done()
+        self._is_breathless = False
+        self._callers: dict[asyncio.Future[Any], None] = {}
 
     def kill(self) -> None:
         """kill -9."""
-        if not self.is_dead:
-            self.died.set_result(None)
+        self.is_dead = self._is_breathless = True
+        for heard in self._callers:
+            if not heard.done():
+                heard.set_exception(Lost(f"{self.name} died"))
 
     def stop(self) -> None:
         """SIGSTOP."""
+        self._is_breathless = True
         self._goes_on.clear()
 
     def go_on(self) -> None:
         """SIGCONT."""
+        self._is_breathless = self.is_dead
         self._goes_on.set()
 
     async def breath(self) -> None:
         """Every way out of the process leads through here."""
-        await self._goes_on.wait()
-        if self.is_dead:
-            await asyncio.get_running_loop().create_future()
+        if self._is_breathless:
+            await self._goes_on.wait()
+            if self.is_dead:
+                await asyncio.get_running_loop().create_future()
 
     async def out(self, work: Callable[[], Awaitable[Answer]]) -> Answer:
         """Ask something of the outside; a process that died meanwhile hears neither answer nor error."""
@@ -105,28 +168,37 @@ class Process:
         await self.breath()
         return answer
 
-    async def asked(self, work: Callable[[], Awaitable[Answer]]) -> Answer:
-        """A call from outside. Raises `Lost` where the process dies first; a caller that gives up stops nothing."""
-
-        async def inside() -> Answer:
-            return await self.out(work)
-
+    async def asked(self, work: Callable[[], Awaitable[Answer]], *, within_s: float | None = None) -> Answer:
+        """A call from outside. Raises `Lost` where the process dies first, `Silent` where it does not answer in time; a
+        caller that gives up stops nothing."""
         if self.is_dead:
             raise Lost(f"{self.name} is dead")
-        answering = asyncio.create_task(inside())
-        answering.add_done_callback(_seen)
-        if not await self.outlived_by(answering):
-            raise Lost(f"{self.name} died")
-        return answering.result()
+        loop = asyncio.get_running_loop()
+        heard: asyncio.Future[Answer] = loop.create_future()
+        answering = asyncio.create_task(self.out(work))
+        answering.add_done_callback(partial(_passed_on, heard))
+        late = None if within_s is None else loop.call_later(within_s, self._given_up, heard)
+        self._callers[heard] = None
+        try:
+            return await heard
+        finally:
+            del self._callers[heard]
+            if late is not None:
+                late.cancel()
 
-    async def outlived_by(self, work: asyncio.Future[Any]) -> bool:
-        """Wait for the work or for the death of the process; whether the work came first."""
-        either: set[asyncio.Future[Any]] = {work, self.died}
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        return work.done()
+    def _given_up(self, heard: asyncio.Future[Any]) -> None:
+        if not heard.done():
+            heard.set_exception(Silent(f"{self.name} does not answer"))
 
 
-def _seen(task: "asyncio.Task[Any]") -> None:
+def _passed_on(heard: asyncio.Future[Answer], answering: asyncio.Task[Answer]) -> None:
     """Whoever asked may be gone; what became of the work is then nobody's business."""
-    if not task.cancelled():
-        task.exception()
+    failed = None if answering.cancelled() else answering.exception()
+    if heard.done():
+        return
+    if answering.cancelled():
+        heard.cancel()
+    elif failed is not None:
+        heard.set_exception(failed)
+    else:
+        heard.set_result(answering.result())

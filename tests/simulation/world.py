@@ -317,16 +317,10 @@ class World:
     async def over_network(self, process: Process, work: Callable[[], Awaitable[Answer]]) -> Answer:
         """A call to another process: the request may get lost, or its answer. Raises `Silent`, at the deadline too, and
         `Lost` where the process is dead."""
-        try:
-            return await asyncio.wait_for(self._carried(process, work), CALL_DEADLINE_S)
-        except TimeoutError:
-            raise Silent(f"{process.name} does not answer") from None
-
-    async def _carried(self, process: Process, work: Callable[[], Awaitable[Answer]]) -> Answer:
         await asyncio.sleep(self.chance.expovariate(1 / NETWORK_S))
         if self.chance.random() < self.loss:
             raise Silent("the request was lost")
-        answer = await process.asked(work)
+        answer = await process.asked(work, within_s=CALL_DEADLINE_S)
         await asyncio.sleep(self.chance.expovariate(1 / NETWORK_S))
         if self.chance.random() < self.loss:
             raise Silent("the answer was lost")

@@ -1,13 +1,13 @@
 """What the auditor reads: rows of every account and every quote ever recorded, from Postgres or from memory."""
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
 import psycopg
 from psycopg.rows import tuple_row
 
-from engine.canonical import canonical
+from engine.canonical import plain
 from persistence.memory_store import MemoryStore
 from tests.support.audit import AccountRows, EventRow, QuoteKey, ReceiptRow
 
@@ -43,7 +43,7 @@ def in_memory(store: MemoryStore, quotes: Iterable[QuoteKey]) -> tuple[list[Acco
         for account_id, head in store.heads.items()
     }
     for event in store.events.values():
-        payload = json.loads(event.payload)
+        payload = msgspec.json.decode(event.payload)
         accounts[event.account_id].events.append(
             EventRow(seq=event.seq, epoch=event.epoch, type=event.type, at=event.occurred_at, payload=payload)
         )
@@ -56,5 +56,5 @@ def in_memory(store: MemoryStore, quotes: Iterable[QuoteKey]) -> tuple[list[Acco
 
 
 def as_wire(view: object) -> Any:
-    """A view of the engine as its JSON is read by a client."""
-    return json.loads(canonical(view))
+    """A view of the engine as a client reads it."""
+    return plain(view)
