@@ -109,6 +109,8 @@ class AccountHost:
             wanted = [each for each in account_ids if each not in self._hosted and each not in self._quarantine]
             claimed_at = self._monotonic()
             heads = await self._store.claim(wanted)
+            absent = [each for each in wanted if each not in heads]
+            locked = await self._store.epochs(absent) if absent else {}
             recovered = await recover(self._store, heads, receipts_in_memory_max=self._limits.receipts_in_memory_max)
             self._refuse_when(self._closing)
             for account_id, book in recovered.books.items():
@@ -120,7 +122,7 @@ class AccountHost:
         broken |= {each: self._quarantine.reason(each) for each in account_ids if each in self._quarantine}
         return Activation(
             hosted=tuple(each for each in account_ids if each in self._hosted),
-            unknown=tuple(each for each in wanted if each not in heads),
+            unknown=tuple(each for each in absent if each not in locked),
             broken=broken,
         )
 

@@ -2,15 +2,17 @@
 
 All that arrives while one commit runs goes into the next. Guarantees: an append is answered `committed` only after its
 COMMIT was confirmed, by Postgres or by a locked read of its head (G1); appends of one account are committed in the
-order they came, never two in one transaction; a bad append is refused alone (G8); past a named limit `append` raises
-at once and nothing of the call is queued (G11); nobody waits longer than `unresolved_seconds_max`.
+order they came, never two in one transaction; a bad append is refused alone, and one whose account somebody keeps
+locked is alone given up (G8); past a named limit `append` raises at once and nothing of the call is queued (G11);
+nobody waits longer than `unresolved_seconds_max`.
 
 Verdicts::
 
     committed   durable
     fenced      another activation of the account wrote since, or claimed it
     refused     storage will never take these rows
-    unknown     no verdict in time: the rows may be written yet, unless the epoch is raised
+    unknown     no verdict in time: the rows may be written yet, unless the epoch is raised; or the account is locked,
+                and to try again would keep all that came with it waiting
 """
 
 import asyncio
@@ -22,7 +24,7 @@ from typing import Final, Literal
 import msgspec
 import structlog
 
-from persistence.store import Append, CommitAmbiguous, DataRefused, Head, Store, StoreUnavailable
+from persistence.store import Append, CommitAmbiguous, CommitVerdict, DataRefused, Head, Store, StoreUnavailable
 
 AppendVerdict = Literal["committed", "fenced", "refused", "unknown"]
 
@@ -49,6 +51,7 @@ class Counters(msgspec.Struct):
     unknown: int = 0
     overloaded: int = 0
     unavailable: int = 0
+    locked: int = 0
     batch_sizes: Counter[int] = msgspec.field(default_factory=Counter)
     ambiguous: Counter[str] = msgspec.field(default_factory=Counter)
 
@@ -205,7 +208,15 @@ class Committer:
             else:
                 self._count(batch)
                 for waiting in batch:
-                    self._answer(waiting, verdicts[waiting.account_id])
+                    self._told(waiting, verdicts[waiting.account_id])
+
+    def _told(self, waiting: _Waiting, verdict: CommitVerdict) -> None:
+        if verdict == "locked":
+            self.counters.locked += 1
+            _log.error("head_locked", account_id=waiting.account_id)
+            self._answer(waiting, "unknown")
+        else:
+            self._answer(waiting, verdict)
 
     async def _commit_apart(self, batch: _Batch, error: DataRefused) -> None:
         """Find the bad append by halving; the good ones are committed on the way."""

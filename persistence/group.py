@@ -28,6 +28,23 @@ async def move_heads(connection: Connection, appends: Sequence[Append]) -> set[s
     return {account_id for (account_id,) in await moved.fetchall()}
 
 
+async def lock_free_heads(connection: Connection, account_ids: Sequence[str]) -> tuple[set[str], set[str]]:
+    """Begin, and lock the heads that can be had without waiting: those, and those that somebody else has locked."""
+    async with connection.pipeline():
+        await connection.execute("BEGIN")
+        had = await connection.execute(statements.LOCK_FREE_HEADS, (list(account_ids),), prepare=True)
+        known = await connection.execute(statements.EPOCHS, (list(account_ids),), prepare=True)
+    mine = {account_id for account_id, *_ in await had.fetchall()}
+    return mine, {account_id for account_id, _ in await known.fetchall()} - mine
+
+
+async def move_locked_heads(connection: Connection, appends: Sequence[Append]) -> set[str]:
+    """Set the heads, locked already, that are where their appends expect them."""
+    values = rows.array_texts(rows.HEADS, rows.heads(appends))
+    moved = await connection.execute(statements.MOVE_HEADS, values, prepare=True)
+    return {account_id for (account_id,) in await moved.fetchall()}
+
+
 async def copy_large(connection: Connection, moving: Sequence[Append]) -> list[tuple[Columns, list[Row]]]:
     """COPY what has many rows; returns what has few."""
     few = []

@@ -18,7 +18,18 @@ from engine.views import AccountView, BalanceView, FillView, OrderView
 from persistence import snapshots
 from persistence.drift import KEYS, Row, RowKey, Stored, account_row, as_stored, balance_row, listed, result_row
 from persistence.snapshots import PackedSnapshot
-from persistence.store import Append, AuditEntry, Created, DataRefused, Head, Mend, Store, StoredSnapshot, Verdict
+from persistence.store import (
+    Append,
+    AuditEntry,
+    CommitVerdict,
+    Created,
+    DataRefused,
+    Head,
+    Mend,
+    Store,
+    StoredSnapshot,
+    Verdict,
+)
 
 HOSTED: Final[frozenset[Status]] = frozenset({"active", "paused", "locked"})
 
@@ -53,7 +64,7 @@ class MemoryStore(Store):
         self._write(first)
         return Created(first.account, opening, replayed=False)
 
-    async def commit(self, appends: Sequence[Append]) -> Mapping[str, Verdict]:
+    async def commit(self, appends: Sequence[Append]) -> Mapping[str, CommitVerdict]:
         moving = {append.account_id: append for append in appends if self._follows(append)}
         for append in moving.values():
             self._refuse_repeats(append)

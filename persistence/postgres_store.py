@@ -7,6 +7,7 @@ only where its epoch and seq are the head row's, compared in the same transactio
 Errors of `commit`, by what is known:
 
     SQLSTATE class 22, 23, or text that is no UTF-8      DataRefused      nothing was written, and never will be
+    before COMMIT was sent, a head stayed locked         `locked`         nothing of that account was written
     before COMMIT was sent                               StoreUnavailable nothing was written
     before that, a statement the schema does not know    as psycopg says  a defect: nothing was written
     once COMMIT was sent: connection lost, or any error  CommitAmbiguous  it may have happened
@@ -15,7 +16,7 @@ Errors of `commit`, by what is known:
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from typing import Any, Final, Self
+from typing import Any, Final, LiteralString, Self
 from uuid import UUID
 
 import psycopg
@@ -40,6 +41,7 @@ from persistence.store import (
     Append,
     AuditEntry,
     CommitAmbiguous,
+    CommitVerdict,
     Created,
     DataRefused,
     Head,
@@ -85,7 +87,7 @@ class PostgresStore(Store):
         application_name: str = APPLICATION_NAME,
         connect_timeout_ms: int = 5_000,
         statement_timeout_ms: int = 30_000,
-        lock_timeout_ms: int = 5_000,
+        lock_timeout_ms: int = 1_000,
     ) -> AsyncIterator[Self]:
         """A store on a pool of its own. Does not fail while Postgres is away: its calls raise `StoreUnavailable`."""
         connection = connection_parameters(
@@ -121,16 +123,17 @@ class PostgresStore(Store):
             raise DataRefused(str(error)) from error
         return existing
 
-    async def commit(self, appends: Sequence[Append]) -> Mapping[str, Verdict]:
+    async def commit(self, appends: Sequence[Append]) -> Mapping[str, CommitVerdict]:
         if not appends:
             return {}
-        verdicts: dict[str, Verdict] = dict.fromkeys((append.account_id for append in appends), "fenced")
+        verdicts: dict[str, CommitVerdict] = dict.fromkeys((append.account_id for append in appends), "fenced")
         commit_sent = False
         async with self._lent() as connection:
             backend_pid = connection.info.backend_pid  # a lost connection does not know it any more
             try:
                 with severed_after(self._seconds_max, connection):
-                    moved = await group.move_heads(connection, appends)
+                    moved, locked = await self._moved(connection, appends)
+                    verdicts.update(dict.fromkeys(locked, "locked"))
                     if not moved:
                         await connection.rollback()
                         return verdicts
@@ -150,6 +153,16 @@ class PostgresStore(Store):
         verdicts.update(dict.fromkeys(moved, "committed"))
         return verdicts
 
+    async def _moved(self, connection: Connection, appends: Sequence[Append]) -> tuple[set[str], set[str]]:
+        """Accounts whose heads were moved, and those that somebody keeps locked: the others do not wait for him."""
+        try:
+            return await group.move_heads(connection, appends), set()
+        except psycopg.errors.LockNotAvailable:
+            await connection.rollback()
+        mine, locked = await group.lock_free_heads(connection, [append.account_id for append in appends])
+        free = [append for append in appends if append.account_id in mine]
+        return await group.move_locked_heads(connection, free) if free else set(), locked
+
     async def settle(self, account_ids: Sequence[str]) -> Mapping[str, Head]:
         loop = asyncio.get_running_loop()
         give_up = loop.time() + SETTLE_SECONDS_MAX
@@ -168,9 +181,21 @@ class PostgresStore(Store):
 
     async def claim(self, account_ids: Sequence[str]) -> Mapping[str, Head]:
         ids = _known(account_ids)
+        try:
+            return await self._claimed(ids, statements.LOCK_HEADS)
+        except StoreUnavailable as away:
+            if not isinstance(away.__cause__, psycopg.errors.LockNotAvailable):
+                raise
+            heads = await self._claimed(ids, statements.LOCK_FREE_HEADS)
+            if not heads:
+                raise
+            return heads
+
+    async def _claimed(self, ids: Sequence[str], lock: LiteralString) -> Mapping[str, Head]:
         async with writing(self._pool) as connection:
-            await connection.execute(statements.LOCK_HEADS, (ids,))
-            cursor = await connection.execute(statements.RAISE_EPOCHS, (ids,))
+            cursor = await connection.execute(lock, (ids,))
+            mine = [account_id for account_id, *_ in await cursor.fetchall()]
+            cursor = await connection.execute(statements.RAISE_EPOCHS, (mine,))
             return _heads(await cursor.fetchall())
 
     async def save_snapshots(self, kept: Sequence[StoredSnapshot]) -> int:

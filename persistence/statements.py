@@ -52,6 +52,9 @@ SELECT account_id::text, epoch, last_seq, head_hash FROM prop_account_balances
 WHERE account_id = ANY(%s::uuid[]) ORDER BY account_id FOR UPDATE
 """
 
+# Those that nobody else has locked. One that is left out is locked, or is no account: `EPOCHS` tells.
+LOCK_FREE_HEADS: Final = LOCK_HEADS.rstrip() + " SKIP LOCKED"
+
 _HEAD_TO = SQL("""
 UPDATE prop_account_balances head
 SET last_seq = new.last_seq, head_hash = new.head_hash, cash = new.cash, equity = new.equity,

@@ -93,6 +93,8 @@ class Mend(msgspec.Struct, frozen=True, kw_only=True):
 
 Verdict = Literal["committed", "fenced"]
 """Of one append in a committed batch: written, or left out because its epoch or its seq is no longer the account's."""
+CommitVerdict = Verdict | Literal["locked"]
+"""Or left out because somebody keeps the account's head row locked, so that the others need not wait for him."""
 
 
 class Created(msgspec.Struct, frozen=True):
@@ -122,7 +124,7 @@ class Store(Protocol):
         that the answer was lost. Raises `DataRefused`.
         """
 
-    async def commit(self, appends: Sequence[Append]) -> Mapping[str, Verdict]:
+    async def commit(self, appends: Sequence[Append]) -> Mapping[str, CommitVerdict]:
         """One transaction over appends of distinct accounts; verdict by account id.
 
         Raises `CommitAmbiguous`, or `DataRefused` (nothing of the batch is written).
@@ -132,7 +134,8 @@ class Store(Protocol):
         """Heads read under a row lock, on a connection of its own: after this no older commit is in doubt."""
 
     async def claim(self, account_ids: Sequence[str]) -> Mapping[str, Head]:
-        """Raise the epoch of each account and return the heads with the new epoch; unknown ids are left out."""
+        """Raise the epoch of each account and return the heads with the new epoch. Unknown ids are left out, and so are
+        accounts whose head row somebody keeps locked, unless it is all of them: that is `StoreUnavailable`."""
 
     async def epochs(self, account_ids: Sequence[str]) -> Mapping[str, int]:
         """The epochs now in force: the cheap read behind a read lease."""

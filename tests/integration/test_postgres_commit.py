@@ -1,4 +1,4 @@
-"""Commits on a real server: racing activators, killed backends, locks, stopped servers, refused rows."""
+"""Commits on a real server: racing activators, killed backends, stopped servers, refused rows."""
 
 import asyncio
 import random
@@ -6,7 +6,6 @@ import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from decimal import Decimal
 
 import psutil
@@ -14,17 +13,17 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 from psycopg import AsyncConnection
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from engine.book import AccountBook, replayed
-from persistence import codec, group, postgres_store, statements
+from persistence import codec, group
 from persistence.committer import Committer
-from persistence.connections import IDLE_IN_TRANSACTION_MS, Connection
+from persistence.connections import Connection
 from persistence.embedded import EmbeddedPostgres
 from persistence.migrations.run import upgrade
 from persistence.postgres_store import PostgresStore
 from persistence.store import Append, CommitAmbiguous, DataRefused, Store, StoreUnavailable
 from tests.support.authors import Author
+from tests.support.books import stored_book
 from tests.support.postgres import temporary_postgres
 
 pytestmark = pytest.mark.postgres
@@ -47,18 +46,6 @@ def execute(database_url: str) -> Callable[..., list[tuple[object, ...]]]:
             return cursor.fetchall() if cursor.description else []
 
     return run
-
-
-async def stored_book(store: Store, account_id: str) -> AccountBook:
-    """Replayed from the whole ledger, which checks seq and hash of every event; its head is the head row's."""
-    events = [event async for event in store.ledger({account_id: 0})]
-    book, _ = replayed(
-        ((event, codec.decode(event.type, event.version, event.payload)) for event in events),
-        receipts_in_memory_max=1_000_000,
-    )
-    head = (await store.settle([account_id]))[account_id]
-    assert (head.last_seq, head.head_hash) == (book.account.seq, book.head)
-    return book
 
 
 # ---------------------------------------------------------------- racing activators
@@ -233,78 +220,6 @@ async def test_settle_waits_for_a_commit_that_is_still_under_way(
             assert not settling.done()
         await group.insert_and_commit(old, [append], await group.copy_large(old, [append]))
     assert (await settling)[author.id].last_seq == append.last_seq
-
-
-async def test_a_backend_that_hangs_on_to_the_heads_is_ended(store: PostgresStore, database_url: str):
-    author = await Author().begin(store)
-    async with await AsyncConnection.connect(database_url, application_name="prop") as hanging:
-        await hanging.execute(statements.LOCK_HEADS, ([author.id],))
-        store._in_doubt[hanging.info.backend_pid] = {author.id}
-        heads = await store.settle([author.id])
-        assert heads[author.id].last_seq == 2
-        with pytest.raises(psycopg.OperationalError):
-            await hanging.execute("select 1")
-    assert store._in_doubt == {}
-
-
-async def test_a_backend_that_does_not_know_that_its_client_is_gone_is_ended(
-    postgres_server: EmbeddedPostgres, database_url: str, monkeypatch: pytest.MonkeyPatch
-):
-    """A line that went dead: the server would wait for more, with the heads locked, until its own patience ends."""
-    async with one_way_out(postgres_server, database_url) as (url, cut), PostgresStore.connect(url) as store:
-        author = await Author().begin(store)
-
-        async def cut_off(connection: Connection, moving: list[Append], few: list[object]) -> None:
-            cut()
-            await connection.execute("select 1")
-
-        monkeypatch.setattr(group, "insert_and_commit", cut_off)
-        monkeypatch.setattr(postgres_store, "SETTLE_LOCK_MS", 100)
-        with pytest.raises(CommitAmbiguous):
-            await store.commit([author.open()])
-        async with asyncio.timeout(IDLE_IN_TRANSACTION_MS / 1000 / 2):
-            assert (await store.settle([author.id]))[author.id].last_seq == 2
-        assert store._in_doubt == {}
-
-
-@asynccontextmanager
-async def one_way_out(server: EmbeddedPostgres, url: str) -> AsyncIterator[tuple[str, Callable[[], None]]]:
-    """Another address of the database, and what cuts off all who use it: the server is never told."""
-    fields = conninfo_to_dict(url)
-    clients: list[asyncio.StreamWriter] = []
-    servers: list[asyncio.StreamWriter] = []
-
-    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection("127.0.0.1", fields["port"])
-        clients.append(writer)
-        servers.append(back)
-        await asyncio.gather(forward(reader, back), forward(there, writer))
-
-    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while chunk := await reader.read(65_536):
-            if not writer.is_closing():
-                writer.write(chunk)
-
-    def cut() -> None:
-        for writer in clients:
-            writer.transport.abort()
-
-    async with await asyncio.start_server(carry, "127.0.0.1", 0) as proxy:
-        port = proxy.sockets[0].getsockname()[1]
-        yield make_conninfo(url, host="127.0.0.1", port=port), cut
-        for writer in (*clients, *servers):
-            writer.transport.abort()
-
-
-async def test_a_lock_held_by_a_stranger_is_unavailable_not_fenced(store: PostgresStore, database_url: str):
-    author = await Author().begin(store)
-    append = author.open()
-    async with await AsyncConnection.connect(database_url) as other:
-        await other.execute(statements.LOCK_HEADS, ([author.id],))
-        with pytest.raises(StoreUnavailable, match="lock timeout"):
-            await store.commit([append])
-        await other.rollback()
-    assert await store.commit([append]) == {author.id: "committed"}
 
 
 # ---------------------------------------------------------------- server faults

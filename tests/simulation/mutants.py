@@ -17,7 +17,7 @@ from engine.decide import Context
 from engine.receipts import ActionKey, Receipt, Receipts
 from persistence.committer import AppendVerdict, Committer
 from persistence.memory_store import MemoryStore
-from persistence.store import Append, CommitAmbiguous, DataRefused, Head, StoreUnavailable, Verdict
+from persistence.store import Append, CommitAmbiguous, CommitVerdict, DataRefused, Head, StoreUnavailable
 from tests.simulation.run import STRIKES_S
 from tests.simulation.storage import FaultyStore
 from tests.simulation.world import Parts
@@ -131,7 +131,7 @@ class RefusedTogether(Committer):
 class AmbiguityIgnored(FaultyStore):
     """Takes a lost answer to COMMIT for a COMMIT that did not happen."""
 
-    async def commit(self, appends: Sequence[Append]) -> Mapping[str, Verdict]:
+    async def commit(self, appends: Sequence[Append]) -> Mapping[str, CommitVerdict]:
         try:
             return await super().commit(appends)
         except CommitAmbiguous as ambiguous:

@@ -14,6 +14,7 @@ from persistence.store import (
     Append,
     AuditEntry,
     CommitAmbiguous,
+    CommitVerdict,
     Created,
     DataRefused,
     Head,
@@ -56,7 +57,7 @@ class FaultyStore(Store):
     async def create(self, opening: CreateAccount, first: Append) -> Created:
         return await self._written(lambda: self.inner.create(opening, first))
 
-    async def commit(self, appends: Sequence[Append]) -> Mapping[str, Verdict]:
+    async def commit(self, appends: Sequence[Append]) -> Mapping[str, CommitVerdict]:
         await self._reached()
         await self._unlocked([append.account_id for append in appends])
         if any(self._refuses(append) for append in appends):
@@ -184,7 +185,7 @@ class StoreSeenBy(Store):
     async def create(self, opening: CreateAccount, first: Append) -> Created:
         return await self._process.out(lambda: self._store.create(opening, first))
 
-    async def commit(self, appends: Sequence[Append]) -> Mapping[str, Verdict]:
+    async def commit(self, appends: Sequence[Append]) -> Mapping[str, CommitVerdict]:
         return await self._process.out(lambda: self._store.commit(appends))
 
     async def settle(self, account_ids: Sequence[str]) -> Mapping[str, Head]:

@@ -35,4 +35,5 @@ class SteeredAppender:
                 raise failure("the answer was lost")
             return [failure] * len(appends)
         verdicts = await self._store.commit(appends)
-        return [verdicts[append.account_id] for append in appends]
+        found = [verdicts[append.account_id] for append in appends]
+        return ["unknown" if verdict == "locked" else verdict for verdict in found]

@@ -37,7 +37,7 @@ from engine.commands import Action, CreateAccount, LiquidateAccount, PauseAccoun
 from engine.quotes import Quote, observed
 from persistence.committer import Committer
 from persistence.memory_store import MemoryStore
-from persistence.store import Append, DataRefused, StoredSnapshot, StoreUnavailable, append_of
+from persistence.store import Append, DataRefused, Head, StoredSnapshot, StoreUnavailable, append_of
 from tests.support.appenders import SteeredAppender
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -528,6 +528,18 @@ async def test_an_account_that_is_taken_over_while_it_comes_back_is_not_called_b
     monkeypatch.setattr(desk.store, "snapshots", overtaken)
     assert await first.activate([account]) == Activation(hosted=())
     assert isinstance(await desk.take(account, opening("2"), second), Taken), "the one that took it over has it"
+
+
+async def test_an_account_that_somebody_keeps_locked_is_not_called_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk()
+    locked, well = await desk.account("locked"), await desk.account("well")
+    claim, host = desk.store.claim, desk.another_host("h1")
+
+    async def without_it(account_ids: Sequence[str]) -> Mapping[str, Head]:
+        return await claim([each for each in account_ids if each != locked])
+
+    monkeypatch.setattr(desk.store, "claim", without_it)
+    assert await host.activate([locked, well, "nobody"]) == Activation(hosted=(well,), unknown=("nobody",))
 
 
 async def test_a_host_that_was_stopped_during_a_commit_reads_nothing_on_the_strength_of_it() -> None:

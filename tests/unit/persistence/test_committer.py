@@ -9,10 +9,10 @@ from msgspec.structs import replace
 
 from persistence.committer import AppendVerdict, Committer, Overloaded
 from persistence.memory_store import MemoryStore
-from persistence.store import Append, CommitAmbiguous, DataRefused, Head, StoreUnavailable, Verdict
+from persistence.store import Append, CommitAmbiguous, CommitVerdict, DataRefused, Head, StoreUnavailable
 from tests.support.authors import Author
 
-Fault = Callable[["FaultyStore", Sequence[Append]], Awaitable[Mapping[str, Verdict]]]
+Fault = Callable[["FaultyStore", Sequence[Append]], Awaitable[Mapping[str, CommitVerdict]]]
 
 
 class FaultyStore(MemoryStore):
@@ -33,13 +33,13 @@ class FaultyStore(MemoryStore):
     def release(self) -> None:
         self.open.set()
 
-    async def commit(self, appends: Sequence[Append]) -> Mapping[str, Verdict]:
+    async def commit(self, appends: Sequence[Append]) -> Mapping[str, CommitVerdict]:
         self.batches.append([append.account_id for append in appends])
         await self.open.wait()
         fault = self.faults.popleft() if self.faults else FaultyStore.works
         return await fault(self, appends)
 
-    async def works(self, appends: Sequence[Append]) -> Mapping[str, Verdict]:
+    async def works(self, appends: Sequence[Append]) -> Mapping[str, CommitVerdict]:
         if self.poison & {append.account_id for append in appends}:
             raise DataRefused("22P05")
         return await super().commit(appends)
@@ -51,24 +51,24 @@ class FaultyStore(MemoryStore):
         return await super().settle(account_ids)
 
 
-async def lost_before(_: FaultyStore, __: Sequence[Append]) -> Mapping[str, Verdict]:
+async def lost_before(_: FaultyStore, __: Sequence[Append]) -> Mapping[str, CommitVerdict]:
     raise CommitAmbiguous("the link was cut before COMMIT arrived")
 
 
-async def lost_after(store: FaultyStore, appends: Sequence[Append]) -> Mapping[str, Verdict]:
+async def lost_after(store: FaultyStore, appends: Sequence[Append]) -> Mapping[str, CommitVerdict]:
     await store.works(appends)
     raise CommitAmbiguous("the link was cut after COMMIT arrived")
 
 
-async def away(_: FaultyStore, __: Sequence[Append]) -> Mapping[str, Verdict]:
+async def away(_: FaultyStore, __: Sequence[Append]) -> Mapping[str, CommitVerdict]:
     raise StoreUnavailable("connection refused")
 
 
-async def defect(_: FaultyStore, __: Sequence[Append]) -> Mapping[str, Verdict]:
+async def defect(_: FaultyStore, __: Sequence[Append]) -> Mapping[str, CommitVerdict]:
     raise ZeroDivisionError
 
 
-async def claimed_while_lost(store: FaultyStore, appends: Sequence[Append]) -> Mapping[str, Verdict]:
+async def claimed_while_lost(store: FaultyStore, appends: Sequence[Append]) -> Mapping[str, CommitVerdict]:
     await store.claim([appends[0].account_id])
     raise CommitAmbiguous("and another activation took over")
 
@@ -186,7 +186,7 @@ async def test_an_account_claimed_while_its_answer_was_lost_is_fenced(store: Fau
 async def test_a_commit_that_happened_is_no_less_so_for_a_later_claim(store: FaultyStore, committer: Committer):
     (author,) = await authors(store, 1)
 
-    async def committed_then_claimed(store: FaultyStore, appends: Sequence[Append]) -> Mapping[str, Verdict]:
+    async def committed_then_claimed(store: FaultyStore, appends: Sequence[Append]) -> Mapping[str, CommitVerdict]:
         await store.works(appends)
         return await claimed_while_lost(store, appends)
 
@@ -201,7 +201,7 @@ async def test_another_event_at_the_same_seq_is_no_proof(store: FaultyStore, com
     author.book = double
     theirs = replace(author.open("ETH-USD"), epoch=mine.epoch)
 
-    async def overtaken(store: FaultyStore, _: Sequence[Append]) -> Mapping[str, Verdict]:
+    async def overtaken(store: FaultyStore, _: Sequence[Append]) -> Mapping[str, CommitVerdict]:
         await store.works([theirs])
         raise CommitAmbiguous("and a double of ours wrote the same seq")
 
