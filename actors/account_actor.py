@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 import msgspec
 import ray
 
+from actors.collecting import collect_seldom
 from actors.hosting import AccountHost
 from actors.logs import configure
 from actors.messages import packed, requests
@@ -28,6 +29,7 @@ class AccountActor:
         self._config = config_of(config)
         self._made = asyncio.Event()
         configure(self._config.log_level, self._config.log_format)
+        collect_seldom()
 
     async def open(self) -> None:
         config, self._resources = self._config, AsyncExitStack()

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 import msgspec
 import ray
 
+from actors.collecting import collect_seldom
 from actors.limits import PersisterLimits
 from actors.logs import configure
 from actors.runtime import config_of
@@ -24,6 +25,7 @@ class PersisterActor:
         self._config = config_of(config)
         self._made = asyncio.Event()
         configure(self._config.log_level, self._config.log_format)
+        collect_seldom()
 
     async def open(self) -> None:
         config = self._config

@@ -16,6 +16,7 @@ from typing import Any, Final
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+from actors.collecting import collect_seldom
 from actors.hosting import AccountHost
 from actors.persister import committer_over
 from benchmarks.fleet import Market, filled
@@ -161,6 +162,7 @@ def _desk(server: EmbeddedPostgres, accounts: int, positions: int) -> Iterator[_
 
 async def _hosting(resources: AsyncExitStack, url: str, ids: Sequence[str]) -> AccountHost:
     """What an account actor with a local committer holds, all accounts activated."""
+    collect_seldom()
     config = runtime_config(load_settings(SETTINGS), url, room=1)
     store = await resources.enter_async_context(PostgresStore.connect(url, pool_size_max=CONNECTIONS_MAX))
     committer = committer_over(store, config.persister)

@@ -1,6 +1,7 @@
 """AccountHost: durable before acknowledged, serial, and a failing account alone (G1, G3, G4, G8)."""
 
 import asyncio
+import gc
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -321,6 +322,21 @@ async def test_a_pass_takes_every_price_from_one_vector() -> None:
     assert (tally.marked, tally.dropped) == (1, ())
     reading = await desk.ask(Read(account, "r"))
     assert reading.account.positions["BTC-USD", "long"].mark_price == Decimal(60000)
+
+
+async def test_what_a_pass_leaves_behind_dies_without_being_looked_for() -> None:
+    desk = Desk()
+    for number in range(40):
+        account = await desk.account(f"account-{number}")
+        await desk.take(account, opening("1"))
+    await desk.host.mark("pass-1", quotes("50000"))
+    gc.collect()
+    gc.disable()
+    try:
+        await desk.host.mark("pass-2", quotes("50001"))
+        assert gc.collect() < 40, "a cycle an account: processes that hold accounts collect too seldom for that"
+    finally:
+        gc.enable()
 
 
 async def test_an_older_price_vector_that_arrives_late_is_dropped() -> None:
