@@ -16,6 +16,11 @@ class HostLimits(msgspec.Struct, frozen=True, kw_only=True):
     append_events_max: int = 2_000
     append_bytes_max: int = 4 * 1024 * 1024
 
+    @property
+    def marks_undurable_max(self) -> int:
+        """Of one pass: what is being committed, and as much again decided meanwhile."""
+        return 2 * self.append_events_max
+
 
 class SupervisorLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Of the supervisor. `marking_cadence_ms` 0 means that passes run only when asked for; `cold_activations_max` also

@@ -4,6 +4,7 @@ Guarantee (G8): an account that fails is counted and stops no other; requests ar
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
@@ -15,7 +16,7 @@ from actors.ports import Tally
 from engine.account import MARKED
 from engine.book import Entry
 from engine.commands import MarkToMarket
-from engine.decide import Context
+from engine.decide import Context, MarkOutcome
 from engine.quotes import Quote
 from engine.rejections import Refusal
 
@@ -44,27 +45,35 @@ class Marking:
         self._stopped = True
 
     async def mark(self, pass_id: str, quotes: dict[str, Quote]) -> Tally:
-        """Mark every account that trades on one price vector, each on its own (G8)."""
+        """Mark every account that trades on one price vector, each on its own (G8). What is decided waits for its
+        commit in a window of `marks_undurable_max`, so that a pass needs no more memory for more accounts."""
         counts = {"marked": 0, "flat": 0, "failed": 0, "liquidated": 0}
-        pending, dropped = [], []
+        dropped: list[str] = []
+        undurable: deque[tuple[Hosted, int, MarkOutcome]] = deque()
+
+        async def oldest_settled() -> None:
+            hosted, seq, outcome = undurable.popleft()
+            if await hosted.durable(seq):
+                counts[outcome] += 1
+            else:
+                dropped.append(hosted.account_id)
+
         accounts = sorted(self._hosted.values(), key=lambda hosted: not hosted.takes_in)  # what is corrected comes last
         for place, hosted in enumerate(accounts, 1):
             if place % self._limits.marks_per_turn == 0:
                 await asyncio.sleep(0)  # let requests in between: a pass must not stop trading
+            if len(undurable) >= self._limits.marks_undurable_max:
+                await oldest_settled()
             await hosted.intake()
             if self._stopped or hosted.poisoned or hosted.book.account.status not in MARKED:
                 continue
             entry = self._mark_one(hosted, pass_id, quotes)
-            if entry is None:
+            if entry is None or entry.decision is None or entry.decision.mark is None:
                 dropped.append(hosted.account_id)
             else:
-                pending.append((hosted, entry))
-        durable = await asyncio.gather(*(hosted.durable(entry.account.seq) for hosted, entry in pending))
-        for (hosted, entry), is_durable in zip(pending, durable, strict=True):
-            if is_durable and entry.decision is not None and entry.decision.mark is not None:
-                counts[entry.decision.mark] += 1
-            else:
-                dropped.append(hosted.account_id)
+                undurable.append((hosted, entry.account.seq, entry.decision.mark))
+        while undurable:
+            await oldest_settled()
         return Tally(hosted=len(accounts), **counts, dropped=tuple(dropped))
 
     def _mark_one(self, hosted: Hosted, pass_id: str, quotes: dict[str, Quote]) -> Entry | None:

@@ -56,12 +56,28 @@ class Counters(msgspec.Struct):
     ambiguous: Counter[str] = msgspec.field(default_factory=Counter)
 
 
+class _Call:
+    """What a caller waits for: that every append of his has its verdict. One future for all, since there are many."""
+
+    __slots__ = ("answered", "unanswered")
+
+    def __init__(self, appends: int) -> None:
+        self.unanswered = appends
+        self.answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def one_answered(self) -> None:
+        self.unanswered -= 1
+        if not self.unanswered and not self.answered.done():
+            self.answered.set_result(None)
+
+
 class _Waiting(msgspec.Struct, eq=False):
-    """One append in the queue and what its caller waits for. Done: answered, or given up by its caller."""
+    """One append in the queue, with its verdict once there is one, which is for good."""
 
     append: Append
-    verdict: asyncio.Future[AppendVerdict]
+    call: _Call
     bytes: int
+    verdict: AppendVerdict | None = None
 
     @property
     def account_id(self) -> str:
@@ -104,14 +120,11 @@ class Committer:
 
     async def append(self, appends: Sequence[Append]) -> tuple[AppendVerdict, ...]:
         """Commit the appends, each on its own merit; verdicts in their order. Raises `Overloaded` at once."""
-        waiting = self._enqueue(appends)
+        call = _Call(len(appends))
+        waiting = self._enqueue(appends, call)
         if waiting:
-            verdicts = [each.verdict for each in waiting]
-            _, unresolved = await asyncio.wait(verdicts, timeout=self._unresolved_seconds_max)
-            for each in waiting:
-                if each.verdict in unresolved:
-                    self._answer(each, "unknown")
-        return tuple(each.verdict.result() for each in waiting)
+            await asyncio.wait([call.answered], timeout=self._unresolved_seconds_max)
+        return tuple(each.verdict or self._answer(each, "unknown") for each in waiting)
 
     async def close(self) -> None:
         """Refuse what comes now, commit what is queued, stop. Bounded by `unresolved_seconds_max`."""
@@ -121,9 +134,8 @@ class Committer:
 
     # ------------------------------------------------------------ the queue
 
-    def _enqueue(self, appends: Sequence[Append]) -> _Batch:
-        loop = asyncio.get_running_loop()
-        waiting = [_Waiting(append, loop.create_future(), _bytes(append)) for append in appends]
+    def _enqueue(self, appends: Sequence[Append], call: _Call) -> _Batch:
+        waiting = [_Waiting(append, call, _bytes(append)) for append in appends]
         events, size = sum(each.events for each in waiting), sum(each.bytes for each in waiting)
         too_many = self.queued_events + events > self._queue_events_max
         too_large = self.queued_bytes + size > self._queue_bytes_max
@@ -139,10 +151,10 @@ class Committer:
         self._arrived.set()
         return waiting
 
-    def _answer(self, waiting: _Waiting, verdict: AppendVerdict) -> None:
-        """Once for each append: room in the queue is given back, and its caller goes on."""
-        if waiting.verdict.done():
-            return
+    def _answer(self, waiting: _Waiting, verdict: AppendVerdict) -> AppendVerdict:
+        """Once for each append: room in the queue is given back, and its caller goes on. Returns what counts."""
+        if waiting.verdict is not None:
+            return waiting.verdict
         self.queued_events -= waiting.events
         self.queued_bytes -= waiting.bytes
         if verdict == "committed":
@@ -150,7 +162,9 @@ class Committer:
             self.counters.events += waiting.events
         else:
             setattr(self.counters, verdict, getattr(self.counters, verdict) + 1)
-        waiting.verdict.set_result(verdict)
+        waiting.verdict = verdict
+        waiting.call.one_answered()
+        return verdict
 
     def _next_batch(self) -> _Batch:
         """The oldest appends up to the event limit, one an account; what has to wait keeps its order."""
@@ -160,7 +174,7 @@ class Committer:
         events = 0
         while self._queue and (not batch or events < self._commit_events_max):
             waiting = self._queue.popleft()
-            if waiting.verdict.done():
+            if waiting.verdict is not None:
                 continue
             too_many = bool(batch) and events + waiting.events > self._commit_events_max
             if too_many or waiting.account_id in accounts:
@@ -192,7 +206,7 @@ class Committer:
     async def _commit(self, batch: _Batch) -> None:
         """Commit until every append of the batch is answered."""
         pauses = self._pauses()
-        while batch := [waiting for waiting in batch if not waiting.verdict.done()]:
+        while batch := [waiting for waiting in batch if waiting.verdict is None]:
             try:
                 verdicts = await self._store.commit([waiting.append for waiting in batch])
             except DataRefused as error:
@@ -271,7 +285,7 @@ def _proof(append: Append, head: Head | None) -> Literal["committed", "fenced", 
 
 
 def _unanswered(batch: _Batch) -> bool:
-    return any(not waiting.verdict.done() for waiting in batch)
+    return any(waiting.verdict is None for waiting in batch)
 
 
 def _bytes(append: Append) -> int:

@@ -324,6 +324,22 @@ async def test_a_pass_takes_every_price_from_one_vector() -> None:
     assert reading.account.positions["BTC-USD", "long"].mark_price == Decimal(60000)
 
 
+async def test_a_pass_decides_no_further_ahead_of_its_commits_than_its_limit() -> None:
+    desk = Desk(append_events_max=2)
+    accounts = [await desk.account(f"account-{number}") for number in range(12)]
+    for account in accounts:
+        await desk.take(account, opening("1"))
+    desk.appender.hold()
+    running = asyncio.create_task(desk.host.mark("pass", quotes("50001")))
+    for _ in range(100):  # as far as it goes
+        await asyncio.sleep(0)
+    ahead = [each for each in desk.host._hosted.values() if each.book.account.seq > each.durable_seq]
+    assert len(ahead) == 4, "twice what one append takes"
+    assert not running.done()
+    desk.appender.release()
+    assert (await running).marked == 12
+
+
 async def test_what_a_pass_leaves_behind_dies_without_being_looked_for() -> None:
     desk = Desk()
     for number in range(40):
