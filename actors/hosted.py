@@ -5,7 +5,6 @@ is poisoned. Events wait here, in order, until the host takes them along in its 
 """
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final
@@ -21,7 +20,27 @@ UNCONFIRMED: Final = Unserved("outcome_unknown", "the commit could not be confir
 
 
 class Hosted:
-    """A book with its undurable tail. Times are the host's monotonic seconds."""
+    """A book with its undurable tail. Times are the host's monotonic seconds.
+
+    There may be a hundred thousand of these in a process, most of them at rest: what only some need is made when it is
+    needed, and let go.
+    """
+
+    __slots__ = (
+        "_intake",
+        "_pending",
+        "_rest",
+        "_snapshot_seq",
+        "_waiters",
+        "account_id",
+        "book",
+        "confirmed_at",
+        "durable_seq",
+        "in_hand",
+        "leaving",
+        "poisoned",
+        "touched_at",
+    )
 
     def __init__(self, book: AccountBook, *, confirmed_at: float) -> None:
         self.book = book
@@ -33,12 +52,11 @@ class Hosted:
         self.leaving = False
         self.in_hand = 0
         self._snapshot_seq = 0
-        self._pending: deque[tuple[Entry, AuditEntry | None]] = deque()
-        self._at_rest = asyncio.Event()
-        self._at_rest.set()
-        self._intake = asyncio.Event()
-        self._intake.set()
-        self._correcting = asyncio.Lock()
+        self._pending: list[tuple[Entry, AuditEntry | None]] = []
+        self._rest: asyncio.Event | None = None
+        """Somebody waits until no request is in hand."""
+        self._intake: asyncio.Event | None = None
+        """No decision may be made until this is set."""
         self._waiters: list[tuple[int, asyncio.Future[bool]]] = []
 
     @property
@@ -62,38 +80,41 @@ class Hosted:
     def holding(self) -> Iterator[None]:
         """A request is being served."""
         self.in_hand += 1
-        self._at_rest.clear()
         try:
             yield
         finally:
             self.in_hand -= 1
-            if not self.in_hand:
-                self._at_rest.set()
+            if not self.in_hand and self._rest is not None:
+                self._rest.set()
+                self._rest = None
 
     async def finished(self) -> None:
         """Wait until every request has its answer and every decision its verdict. Ends only where no more come."""
-        await self._at_rest.wait()
+        while self.in_hand:
+            self._rest = self._rest or asyncio.Event()
+            await self._rest.wait()
         await self.durable(self.book.account.seq)
 
     @property
     def takes_in(self) -> bool:
         """Whether a decision may be made now."""
-        return self._intake.is_set()
+        return self._intake is None
 
     async def intake(self) -> None:
         """Wait until a decision may be made: from here to the decision nothing may be awaited."""
-        while not self._intake.is_set():  # the next correction may have closed it again meanwhile
+        while self._intake is not None:  # the next correction may have closed it again meanwhile
             await self._intake.wait()
 
     @asynccontextmanager
     async def closed(self) -> AsyncIterator[None]:
         """Nothing else is decided meanwhile: what waits goes on afterwards, corrections one after the other."""
-        async with self._correcting:
-            self._intake.clear()
-            try:
-                yield
-            finally:
-                self._intake.set()
+        await self.intake()
+        opened = self._intake = asyncio.Event()
+        try:
+            yield
+        finally:
+            self._intake = None
+            opened.set()
 
     def enqueue(self, entry: Entry, audit: AuditEntry | None = None) -> None:
         """Put a decision, and what the audit log is to say of it, behind those that wait."""
@@ -105,12 +126,14 @@ class Hosted:
         audited: list[AuditEntry] = []
         events: list[RecordedEvent] = []
         size = 0
-        while self._pending and len(events) < events_max and size < bytes_max:
-            entry, audit = self._pending.popleft()
+        for entry, audit in self._pending:
+            if len(events) >= events_max or size >= bytes_max:
+                break
             taken.append(entry)
             audited += [] if audit is None else [audit]
             events += entry.recorded
             size += payload_bytes(entry.recorded)
+        del self._pending[: len(taken)]
         return append_of(
             taken[-1].account,
             epoch=self.book.epoch,
