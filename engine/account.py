@@ -47,7 +47,7 @@ TRANSITIONS: Final[Mapping[Status, Mapping[Verb, Status]]] = {
 }
 
 
-class Counters(msgspec.Struct, frozen=True, rename="camel"):
+class Counters(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """How often things happened in an account's life."""
 
     actions: int = 0
@@ -58,7 +58,7 @@ class Counters(msgspec.Struct, frozen=True, rename="camel"):
     marks: int = 0
 
 
-class Account(msgspec.Struct, frozen=True, kw_only=True):
+class Account(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Live state after event `seq`. Money in account currency; `positions` holds the open ones.
 
     `stale` lists (symbol, code) of the quotes that kept the last mark from being taken. `day` is what the rules

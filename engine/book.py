@@ -23,7 +23,7 @@ from engine.rejections import Refusal
 from engine.views import ActionResult
 
 
-class ActionBatch(msgspec.Struct, frozen=True):
+class ActionBatch(msgspec.Struct, frozen=True, gc=False):
     """The actions of one request, applied in order, each judged alone."""
 
     decision_run_id: str
@@ -34,14 +34,14 @@ class ActionBatch(msgspec.Struct, frozen=True):
         return [(self.decision_run_id, action.decision_action_id) for action in self.actions]
 
 
-class Conflict(msgspec.Struct, frozen=True, rename="camel"):
+class Conflict(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """A key of the batch was answered before with other content in `fields`."""
 
     decision_action_id: str
     fields: tuple[str, ...]
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """What one command or batch added to the book: nothing where `recorded` is empty."""
 
     account: Account
@@ -51,7 +51,7 @@ class Entry(msgspec.Struct, frozen=True):
     results: tuple[ActionResult, ...] = ()
 
 
-class BookState(msgspec.Struct, frozen=True):
+class BookState(msgspec.Struct, frozen=True, gc=False):
     """A book at one seq, for a snapshot. A cache: the ledger rebuilds it."""
 
     account: Account

@@ -29,7 +29,7 @@ TRADED_MAGNITUDE: Final = Decimal(10) ** 19
 Bound = Literal["position_quantity", "position_cost", "position_value", "account_traded"]
 
 
-class Exceeded(msgspec.Struct, frozen=True):
+class Exceeded(msgspec.Struct, frozen=True, gc=False):
     """A bound that an opening would reach: what it would make of the figure, which must stay below `limit`."""
 
     bound: Bound
@@ -37,7 +37,7 @@ class Exceeded(msgspec.Struct, frozen=True):
     limit: Decimal
 
 
-class Carried(msgspec.Struct, frozen=True):
+class Carried(msgspec.Struct, frozen=True, gc=False):
     """What an opening adds to: quantity and cost of its position, both 0 where it is new, and what was ever traded."""
 
     quantity: Decimal

@@ -35,7 +35,7 @@ class PositionRow(View, frozen=True, kw_only=True):
     view: PositionView
 
 
-class Amendment(msgspec.Struct, frozen=True):
+class Amendment(msgspec.Struct, frozen=True, gc=False):
     """What corrections do to rows that were written before: ids of orders and fills that are voided, fills with other
     figures, and the `opened_seq` of position episodes that are no more (taken away before any row is put)."""
 
@@ -51,7 +51,7 @@ class Amendment(msgspec.Struct, frozen=True):
         return Amendment(self.orders + later.orders, self.fills + later.fills, tuple(figures.values()), gone)
 
 
-class Changes(msgspec.Struct, frozen=True):
+class Changes(msgspec.Struct, frozen=True, gc=False):
     """What one run of events does to the tables: new rows, of a position only its last state, and amended ones."""
 
     orders: tuple[OrderView, ...]
@@ -61,7 +61,7 @@ class Changes(msgspec.Struct, frozen=True):
     amendment: Amendment = Amendment()
 
 
-class PlacedEvent(msgspec.Struct, frozen=True):
+class PlacedEvent(msgspec.Struct, frozen=True, gc=False):
     """An event with its place and time."""
 
     seq: int

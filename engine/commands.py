@@ -12,7 +12,7 @@ Mode = Literal["audition", "race", "live_paper"]
 Settle = Literal["close", "none"]
 
 
-class CreateAccount(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+class CreateAccount(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=True):
     """Open a pending account. Two of these with one idempotency key must be equal."""
 
     owner_id: str
@@ -27,7 +27,7 @@ class CreateAccount(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     metadata: dict[str, Any] = {}  # the client's own JSON, stored and never read; numbers with a point come as text
 
 
-class Action(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+class Action(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=True):
     """One proposed action, as the AI sent it. `fraction` is of the position; no `leverage` is the policy's maximum."""
 
     decision_action_id: str
@@ -53,54 +53,54 @@ def differing(first: msgspec.Struct, second: msgspec.Struct) -> tuple[str, ...]:
     )
 
 
-class TakeAction(msgspec.Struct, frozen=True, tag="take_action"):
+class TakeAction(msgspec.Struct, frozen=True, gc=False, tag="take_action"):
     """Judge one action of a decision run and, where every gate passes, fill it."""
 
     decision_run_id: str
     action: Action
 
 
-class StartAccount(msgspec.Struct, frozen=True, tag="start"):
+class StartAccount(msgspec.Struct, frozen=True, gc=False, tag="start"):
     """Let a pending account trade."""
 
 
-class PauseAccount(msgspec.Struct, frozen=True, tag="pause"):
+class PauseAccount(msgspec.Struct, frozen=True, gc=False, tag="pause"):
     """Refuse actions, go on marking."""
 
     reason: str
 
 
-class LockAccount(msgspec.Struct, frozen=True, tag="lock"):
+class LockAccount(msgspec.Struct, frozen=True, gc=False, tag="lock"):
     """Refuse actions and marks."""
 
     reason: str
 
 
-class ResumeAccount(msgspec.Struct, frozen=True, tag="resume"):
+class ResumeAccount(msgspec.Struct, frozen=True, gc=False, tag="resume"):
     """Back to active."""
 
     reason: str
 
 
-class CompleteAccount(msgspec.Struct, frozen=True, tag="complete"):
+class CompleteAccount(msgspec.Struct, frozen=True, gc=False, tag="complete"):
     """End the account, closing its positions at the current quotes first unless `settle` is none."""
 
     settle: Settle = "close"
 
 
-class LiquidateAccount(msgspec.Struct, frozen=True, tag="liquidate"):
+class LiquidateAccount(msgspec.Struct, frozen=True, gc=False, tag="liquidate"):
     """Close every position at the current quotes and end the account."""
 
     reason: str
 
 
-class MarkToMarket(msgspec.Struct, frozen=True, tag="mark_to_market"):
+class MarkToMarket(msgspec.Struct, frozen=True, gc=False, tag="mark_to_market"):
     """Value every open position; liquidate when the drawdown is breached. `pass_id` names the price vector."""
 
     pass_id: str
 
 
-class VoidFill(msgspec.Struct, frozen=True, tag="void_fill"):
+class VoidFill(msgspec.Struct, frozen=True, gc=False, tag="void_fill"):
     """Take one fill out; with `cascade` also every later fill that is not possible without it."""
 
     fill_id: str
@@ -108,7 +108,7 @@ class VoidFill(msgspec.Struct, frozen=True, tag="void_fill"):
     cascade: bool = False
 
 
-class VoidOrder(msgspec.Struct, frozen=True, tag="void_order"):
+class VoidOrder(msgspec.Struct, frozen=True, gc=False, tag="void_order"):
     """Take the fill of one order out, as `VoidFill` does."""
 
     order_id: str

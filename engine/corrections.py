@@ -39,7 +39,7 @@ from engine.positions import Position
 from engine.rejections import Orphan, Refusal
 
 
-class Restated(msgspec.Struct, frozen=True):
+class Restated(msgspec.Struct, frozen=True, gc=False):
     """An account after the walk, the closed episodes by `opened_seq`, and the remaining fills as booked again."""
 
     account: Account

@@ -13,7 +13,7 @@ import msgspec
 FloorRule = Literal["max_drawdown", "max_daily_loss", "trailing_drawdown"]
 
 
-class Day(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+class Day(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=True):
     """Money in account currency. `closing_peak` is the highest balance that any day ended with, the starting balance at
     least; `trading_days` counts the days on which a position was opened, this one too once it `has_traded`."""
 

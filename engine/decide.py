@@ -50,14 +50,14 @@ from engine.rules import Floor
 MarkOutcome = Literal["marked", "flat", "failed", "liquidated"]
 
 
-class Context(msgspec.Struct, frozen=True):
+class Context(msgspec.Struct, frozen=True, gc=False):
     """The world as one decision sees it: UTC now, and one quote a symbol."""
 
     now: datetime
     quotes: Quotes
 
 
-class Decision(msgspec.Struct, frozen=True):
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """Events in order and the account after them; or a refusal, and neither changed.
 
     `mark` says how a marking ended, `failures` which quotes it could not use.

@@ -24,7 +24,7 @@ Intent = Literal["open", "reduce", "close", "liquidate"]
 LiquidationTrigger = FloorRule | Literal["requested"]
 
 
-class Event(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+class Event(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=True):
     """One fact. `TYPE` is its tag in the ledger, `VERSION` the shape of its payload."""
 
     TYPE: ClassVar[str]
@@ -143,7 +143,7 @@ class PositionClosed(PositionChanged, frozen=True, kw_only=True):
     TYPE = "position_closed"
 
 
-class Mark(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+class Mark(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=True):
     """The price one position was valued at, the mid of a quote observed at `observed_at`."""
 
     symbol: str
@@ -200,7 +200,7 @@ class LiquidationTriggered(Event, frozen=True, kw_only=True):
     broken: Floor | None = None
 
 
-class RestatedFill(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+class RestatedFill(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=True):
     """A fill that stays, with the cost and the gross realized PnL it has without the ones taken out."""
 
     fill_id: str
@@ -271,7 +271,7 @@ EVENT_TYPES: Final[dict[str, type[Event]]] = {
 }
 
 
-class RecordedEvent(msgspec.Struct, frozen=True):
+class RecordedEvent(msgspec.Struct, frozen=True, gc=False):
     """An event in its ledger place. `payload` is canonical JSON, `hash` covers it and the hash before it."""
 
     account_id: str

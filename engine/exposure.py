@@ -14,7 +14,7 @@ from engine.positions import Position, PositionKey, believed
 from engine.quotes import Quote, Quotes, usable
 
 
-class Valuation(msgspec.Struct, frozen=True):
+class Valuation(msgspec.Struct, frozen=True, gc=False):
     """Account currency, at fresh quotes where there are, else at the last marks."""
 
     equity: Decimal
@@ -47,7 +47,7 @@ def _worth(position: Position, quotes: Quotes, now: datetime, policy: Policy) ->
     return position.mark_notional
 
 
-class Room(msgspec.Struct, frozen=True):
+class Room(msgspec.Struct, frozen=True, gc=False):
     """What is left under the limits of one opening: gates 11, 13, 14 and 15 as predicates over a quantity.
 
     `ask` is the highest price of the quote, at which the bounds value the position.

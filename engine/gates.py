@@ -40,7 +40,7 @@ Context = dict[str, str | int | None]
 Needs = Literal["nothing", "price", "position", "size", "opening"]
 
 
-class Proposal(msgspec.Struct, frozen=True, kw_only=True):
+class Proposal(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """An action with everything that is known about it before a gate is asked."""
 
     account: Account
@@ -98,7 +98,7 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
         return needs == "size" or self.opening
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class Verdict(msgspec.Struct, frozen=True, gc=False):
     """No failures: the proposal may fill. `quantity_max` is the largest size that would have passed."""
 
     failures: tuple[Failure, ...]

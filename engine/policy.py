@@ -33,7 +33,7 @@ TARGET_FRACTION_MAX: Final = Decimal(1000)
 TRADING_DAYS_MAX: Final = 10_000
 
 
-class QuoteMaxAge(msgspec.Struct, frozen=True, rename="camel"):
+class QuoteMaxAge(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """Oldest usable quote, in milliseconds, by what it is used for."""
 
     trade: int = QUOTE_AGE_MS_TRADE
@@ -44,7 +44,7 @@ class QuoteMaxAge(msgspec.Struct, frozen=True, rename="camel"):
         return self.trade if use == "trade" else self.mark if use == "mark" else self.liquidate
 
 
-class MaxDailyLoss(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+class MaxDailyLoss(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=True):
     """How far below the UTC day's anchor equity may fall: an `amount`, or a `fraction` of its basis; exactly one.
 
     The anchor is the balance or the equity (`of`) the day began with. `basis` of a fraction: the starting balance, or
@@ -57,7 +57,7 @@ class MaxDailyLoss(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     of: AnchorOf = "balance"
 
 
-class TrailingDrawdown(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+class TrailingDrawdown(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=True):
     """How far below its peak equity may fall: an `amount`, or a `fraction` of the starting balance; exactly one.
 
     The peak is that of equity at any mark or fill, or the highest balance a day ended with. `locks_at_start`: the floor
@@ -70,7 +70,7 @@ class TrailingDrawdown(msgspec.Struct, frozen=True, rename="camel", kw_only=True
     locks_at_start: bool = False
 
 
-class ProfitTarget(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+class ProfitTarget(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=True):
     """What completes the account: equity above the starting balance by `amount`, or by a `fraction` of it; exactly one.
 
     `min_trading_days`: UTC days on which a position was opened.
@@ -84,7 +84,7 @@ class ProfitTarget(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 PropRule = MaxDailyLoss | TrailingDrawdown | ProfitTarget
 
 
-class Policy(msgspec.Struct, frozen=True, rename="camel"):
+class Policy(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """Limits of one account. Money in account currency, ratios as plain decimals, `_bps` in basis points."""
 
     LATER: ClassVar = ("max_daily_loss", "trailing_drawdown", "profit_target")

@@ -18,7 +18,7 @@ from engine.rejections import Failure, GateCode
 PositionKey = tuple[str, Side]
 
 
-class Position(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+class Position(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=True):
     """One episode of a (symbol, side), from opening to close. `mark_notional` is round8(quantity * mark_price)."""
 
     symbol: str
@@ -50,7 +50,7 @@ class Position(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
         return ratio(self.mark_notional, self.leverage)
 
 
-class Reduction(msgspec.Struct, frozen=True):
+class Reduction(msgspec.Struct, frozen=True, gc=False):
     """What taking a quantity off brings: its cost at entry and the gross realized PnL."""
 
     cost: Decimal

@@ -23,7 +23,7 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 _NOTHING: Final = timedelta(0)
 
 
-class Quote(msgspec.Struct, frozen=True, rename="camel"):
+class Quote(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """The latest observed prices of a symbol, in account currency a unit, at scale 8."""
 
     symbol: str

@@ -32,14 +32,14 @@ class GateCode(StrEnum):
     MAX_OPEN_ORDERS_EXCEEDED = "max_open_orders_exceeded"
 
 
-class Failure(msgspec.Struct, frozen=True, rename="camel"):
+class Failure(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """One failing gate. `context` holds what it compared: decimals as fixed-point text, counts and ages as int."""
 
     code: GateCode
     context: dict[str, str | int | None]
 
 
-class Orphan(msgspec.Struct, frozen=True, rename="camel"):
+class Orphan(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """A later fill that takes off more than would be there: `held` is what would be, both in units of the symbol."""
 
     fill_id: str
@@ -52,7 +52,7 @@ class Orphan(msgspec.Struct, frozen=True, rename="camel"):
     account_seq: int
 
 
-class Refusal(msgspec.Struct, frozen=True, rename="camel"):
+class Refusal(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """A command refused without writing anything; `code` is stable, `context` names the figures."""
 
     code: str

@@ -20,7 +20,7 @@ WARNING_SHARE: Final = Decimal("0.8")
 """How much of the way from the anchor to the floor is gone when a warning is given."""
 
 
-class Floor(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+class Floor(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=True):
     """Equity that ends the account, and what it hangs from. `warns_at`: equity at which a warning is due."""
 
     rule: FloorRule
@@ -32,7 +32,7 @@ class Floor(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
         return equity <= self.floor
 
 
-class Goal(msgspec.Struct, frozen=True, kw_only=True):
+class Goal(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Equity that completes the account once `trading_days` are enough."""
 
     anchor: Decimal

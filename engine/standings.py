@@ -21,7 +21,7 @@ Basis = Literal["pass", "flat", "last", "final", "pending"]
 """What an equity is: marked in the pass, without positions at its time, the last known, final, or not begun."""
 
 
-class Racer(msgspec.Struct, frozen=True, kw_only=True):
+class Racer(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """An account of a race as it is now."""
 
     id: str
@@ -37,7 +37,7 @@ class Racer(msgspec.Struct, frozen=True, kw_only=True):
         return self.status in MARKED
 
 
-class PassMark(msgspec.Struct, frozen=True, kw_only=True):
+class PassMark(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What one pass made of one account. `order` grows from commit to commit, whatever clocks do."""
 
     pass_id: str
@@ -46,7 +46,7 @@ class PassMark(msgspec.Struct, frozen=True, kw_only=True):
     equity: Decimal
 
 
-class Pass(msgspec.Struct, frozen=True):
+class Pass(msgspec.Struct, frozen=True, gc=False):
     """A marking pass; `at` is when its last account was marked."""
 
     id: str

@@ -21,7 +21,7 @@ DAYS_MIN: Final = 5
 """Daily returns that a risk-adjusted figure needs; fewer say nothing."""
 
 
-class Statistics(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+class Statistics(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=True):
     """Shares are fractions (0.05 is five per cent).
 
     `total_return`: final equity by starting balance, less 1. `max_drawdown`: the largest share that equity, as it was

@@ -21,7 +21,7 @@ from engine.rejections import Failure, GateCode
 ActionStatus = Literal["executed", "rejected"]
 
 
-class View(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+class View(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=True):
     """A wire object."""
 
 

@@ -21,7 +21,7 @@ _log = structlog.get_logger(__name__)
 _DECODER: Final = msgspec.msgpack.Decoder(BookState)
 
 
-class PackedSnapshot(msgspec.Struct, frozen=True):
+class PackedSnapshot(msgspec.Struct, frozen=True, gc=False):
     """A row of `prop_account_snapshots`; `sha256` covers `state`."""
 
     account_id: str

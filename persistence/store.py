@@ -33,7 +33,7 @@ class DataRefused(Exception):
     """Storage refused a row for what it holds (SQLSTATE class 22 or 23): retrying cannot help."""
 
 
-class Head(msgspec.Struct, frozen=True):
+class Head(msgspec.Struct, frozen=True, gc=False):
     """Where an account's ledger ends, and which epoch may write next."""
 
     account_id: str
@@ -42,7 +42,7 @@ class Head(msgspec.Struct, frozen=True):
     head_hash: bytes
 
 
-class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
+class AuditEntry(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One row of the audit log: who did what to which account, why, and what it looked like before and after (None
     where its ledger does not replay)."""
 
@@ -55,7 +55,7 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     after: SnapshotView | None
 
 
-class Append(msgspec.Struct, frozen=True, kw_only=True):
+class Append(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Events of one account with the rows that follow from them. `expected_seq` is the head they must find."""
 
     account_id: str
@@ -97,7 +97,7 @@ CommitVerdict = Verdict | Literal["locked"]
 """Or left out because somebody keeps the account's head row locked, so that the others need not wait for him."""
 
 
-class Created(msgspec.Struct, frozen=True):
+class Created(msgspec.Struct, frozen=True, gc=False):
     """An account as first created. `replayed`: it existed under this idempotency key; `opening` is the original's."""
 
     account: AccountView
@@ -105,7 +105,7 @@ class Created(msgspec.Struct, frozen=True):
     replayed: bool
 
 
-class StoredSnapshot(msgspec.Struct, frozen=True):
+class StoredSnapshot(msgspec.Struct, frozen=True, gc=False):
     """A book state at `state.account.seq`, written in `epoch`."""
 
     account_id: str
