@@ -3,7 +3,8 @@
 Owns no work: each command is a module of `gateway.commands`, which imports what it needs when it runs, so that
 `prop --help` is quick and loads neither Ray nor a web server.
 
-Exit codes: 0 done, 1 found something wrong (`verify`, `rebuild`), 2 could not do it (usage, unreachable, refused).
+Exit codes: 0 done, 1 found something wrong (`verify`, `rebuild`, `bench`), 2 could not do it (usage, unreachable,
+refused).
 """
 
 import sys
@@ -12,7 +13,7 @@ from typing import NoReturn
 
 import typer
 
-from gateway.commands import accounts, config, demo, mark_to_market, migrate, rebuild, serve, token, verify
+from gateway.commands import accounts, bench, config, demo, mark_to_market, migrate, rebuild, serve, token, verify
 from gateway.commands.terminal import UNHEARD, CommandError, silence
 
 app = typer.Typer(
@@ -30,6 +31,7 @@ app.command()(accounts.accounts)
 app.command()(verify.verify)
 app.command()(rebuild.rebuild)
 app.command()(migrate.migrate)
+app.command()(bench.bench)
 app.add_typer(token.app)
 app.add_typer(mark_to_market.app)
 app.add_typer(config.app)

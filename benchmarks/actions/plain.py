@@ -37,7 +37,7 @@ class ActionIn(BaseModel):
     symbol: str
     side: str
     quantity: Decimal
-    leverage: Decimal
+    leverage: Decimal = Decimal(1)
 
 
 class ActionsIn(BaseModel):

@@ -1,5 +1,6 @@
 """`prop serve` as an operator runs it: starts, trades, answers for itself, and leaves nothing behind."""
 
+import json
 import signal
 import socket
 import stat
@@ -9,6 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from gateway.commands.bench import MEASUREMENTS
 from tests.e2e.cli.program import prop, running, still_alive
 
 pytestmark = [pytest.mark.postgres, pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(240)]
@@ -55,6 +57,14 @@ def test_a_first_session_from_start_to_stop(data_dir: Path):
         verified = prop("verify", "--data-dir", str(data_dir))
         assert verified.returncode == 0, verified.stdout
         assert "ledger = tables = live state: 1 accounts" in verified.stdout
+        measured = prop("bench", "--data-dir", str(data_dir), "--seconds", "0.5", "--accounts", "3", "--json")
+        assert measured.returncode == 0, measured.stdout + measured.stderr
+        rows = [json.loads(line) for line in measured.stdout.splitlines()]
+        assert [row["name"] for row in rows] == [*(each.name for each in MEASUREMENTS), "marking pass"]
+        assert all(row["requestsPerS"] > 0 for row in rows[:-1])
+        assert rows[-1]["accounts"] == 4
+        left = prop("accounts", "--data-dir", str(data_dir), "--json")
+        assert [json.loads(line)["status"] for line in left.stdout.splitlines()] == ["active", *["completed"] * 3]
         second = prop("serve", "--data-dir", str(data_dir))
         assert second.returncode == 2
         assert "runs on" in second.stderr

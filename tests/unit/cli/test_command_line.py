@@ -12,12 +12,14 @@ import pytest
 from gateway import cli
 from gateway.commands.place import owned
 
-COMMANDS = ("serve", "demo", "accounts", "verify", "migrate", "token", "mark-to-market", "config")
+COMMANDS = ("serve", "demo", "accounts", "verify", "rebuild", "bench", "migrate", "token", "mark-to-market", "config")
 LEAVES = (
     ["serve"],
     ["demo"],
     ["accounts"],
     ["verify"],
+    ["rebuild"],
+    ["bench"],
     ["migrate"],
     ["token", "create"],
     ["token", "list"],
@@ -111,6 +113,10 @@ def test_bad_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixt
         (["accounts", "--url", "http://127.0.0.1:1"], "give --token or PROP_TOKEN"),
         (["accounts", "--url", "http://127.0.0.1:1", "--token", "t"], "does not answer"),
         (["accounts", "--url", "nonsense", "--token", "t"], "no address of a gateway"),
+        (["bench"], "start one with `prop serve`"),
+        (["bench", "--url", "https://prop.example", "--token", "t"], "plain http only"),
+        (["bench", "--url", "http://127.0.0.1:1"], "give --token or PROP_TOKEN"),
+        (["bench", "--url", "http://127.0.0.1:1", "--token", "t"], "does not answer"),
         (["verify"], "name one with --database-url"),
         (["verify", "--account", "7"], "is no account id"),
         (["verify", "--database-url", "postgresql://x@127.0.0.1:1/x"], "Postgres does not answer"),
