@@ -186,6 +186,8 @@ def payload_bytes(events: Iterable[RecordedEvent]) -> int:
 
 def _together(entries: Sequence[Entry]) -> Changes:
     """The rows of several decisions: of a position only as it is after the last of them."""
+    if len(entries) == 1:
+        return entries[0].changes
     changes = [entry.changes for entry in entries]
     amendment, positions = Amendment(), dict[int, PositionRow]()
     for each in changes:

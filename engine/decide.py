@@ -197,7 +197,7 @@ def _mark(draft: _Draft, command: MarkToMarket) -> Decision:
         if reasons != account.stale:
             draft.happens(MarkToMarketFailed(pass_id=command.pass_id, failures=quotes))
         return draft.done("failed", quotes)
-    draft.happens(drawdown.mark(account, quotes, draft.at, command.pass_id))
+    draft.happens(drawdown.mark(account, quotes, command.pass_id))
     return _judged(draft, command.pass_id, "marked")
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from engine import positions
 from engine.account import Account
 from engine.events import Mark, MarkedToMarket
-from engine.money import ZERO
+from engine.money import ZERO, notional
 from engine.positions import Position
 from engine.quotes import Quote, Quotes, Use, usable
 from engine.rejections import Failure
@@ -34,12 +34,12 @@ def in_order(account: Account) -> list[Position]:
     return [account.positions[key] for key in sorted(account.positions)]
 
 
-def mark(account: Account, quotes: dict[str, Quote], at: datetime, pass_id: str) -> MarkedToMarket:
+def mark(account: Account, quotes: dict[str, Quote], pass_id: str) -> MarkedToMarket:
     """Every position at its quote's mid; `quotes` has one for each."""
     marks, unrealized = [], ZERO
     for position in in_order(account):
         quote = quotes[position.symbol]
-        gain = positions.marked(position, mark_price=quote.mid, at=at).unrealized_pnl
+        gain = position.gain(notional(position.quantity, quote.mid))
         unrealized += gain
         marks.append(
             Mark(

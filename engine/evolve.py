@@ -34,7 +34,7 @@ from engine.events import (
     PositionOpened,
     RuleWarning,
 )
-from engine.invariants import check, invariant
+from engine.invariants import InvariantBroken, check, invariant
 from engine.money import ZERO
 from engine.positions import Position, PositionKey, marked
 from engine.record import Curve, Tally, begun
@@ -58,7 +58,8 @@ def begin(event: AccountCreated, *, account_id: str, at: datetime) -> Account:
 
 def evolve(account: Account, event: Event, at: datetime) -> Account:
     """The account after `event`, its next in the ledger, which occurred `at`; raises `InvariantBroken`."""
-    invariant(at >= account.last_at, f"event {account.seq + 1} of {account.id} lies before the one it follows")
+    if at < account.last_at:
+        raise InvariantBroken(f"event {account.seq + 1} of {account.id} lies before the one it follows")
     changes = _changes(account, event, at)
     after = replace(
         account,
@@ -69,9 +70,9 @@ def evolve(account: Account, event: Event, at: datetime) -> Account:
         curve=_curve(account, event, at),
         **changes,
     )
-    check(after, account)
+    equity = check(after, account)
     if isinstance(event, PositionChanged | MarkedToMarket | FillVoided):
-        invariant(after.cash == event.cash and after.equity == event.equity, f"{event.TYPE} restates another balance")
+        invariant(after.cash == event.cash and equity == event.equity, f"{event.TYPE} restates another balance")
     return after
 
 
@@ -206,10 +207,8 @@ def _with(account: Account, position: Position) -> dict[PositionKey, Position]:
 
 
 def _revalued(account: Account, event: MarkedToMarket, at: datetime) -> dict[PositionKey, Position]:
-    invariant(
-        {(mark.symbol, mark.side) for mark in event.marks} == account.positions.keys(),
-        f"a mark of {account.id} leaves a position out",
-    )
+    if {(mark.symbol, mark.side) for mark in event.marks} != account.positions.keys():
+        raise InvariantBroken(f"a mark of {account.id} leaves a position out")
     return {
         (mark.symbol, mark.side): marked(account.positions[mark.symbol, mark.side], mark_price=mark.price, at=at)
         for mark in event.marks

@@ -42,8 +42,11 @@ class Position(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=Tr
 
     @property
     def unrealized_pnl(self) -> Decimal:
-        gain = self.mark_notional - self.entry_notional
-        return gain if self.side == LONG else -gain
+        return self.gain(self.mark_notional)
+
+    def gain(self, worth: Decimal) -> Decimal:
+        """Gross PnL that is not realized, where the position is worth so much."""
+        return worth - self.entry_notional if self.side == LONG else self.entry_notional - worth
 
     @property
     def margin_used(self) -> Decimal:

@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from engine.money import INPUT_MAGNITUDE, midpoint, round8
+from engine.money import INPUT_MAGNITUDE, ZERO, midpoint, round8
 from engine.rejections import Failure, GateCode
 
 FUTURE_MS_MAX: Final = 5_000
@@ -52,12 +52,12 @@ def fault(quote: Quote | None) -> str | None:
     contradicts them as a bid above the ask does)."""
     if quote is None:
         return "none"
-    prices = (quote.bid, quote.ask, quote.mid)
-    if not all(price.is_finite() for price in prices):
+    bid, ask, mid = quote.bid, quote.ask, quote.mid
+    if not (bid.is_finite() and ask.is_finite() and mid.is_finite()):
         return "not_a_number"
-    if min(prices) <= 0:
+    if not (bid > ZERO and ask > ZERO and mid > ZERO):
         return "non_positive"
-    if not quote.bid <= quote.mid <= quote.ask:
+    if not bid <= mid <= ask:
         return "crossed"
     return None
 

@@ -54,9 +54,10 @@ def broken(account: Account, day: Day | None) -> Floor | None:
 
     The maximum drawdown is judged where open positions were valued, as it is without any rule.
     """
-    standing = [_max_drawdown(account)] if account.positions else []
+    equity = account.equity
+    standing = [_max_drawdown(account)] if account.positions and equity <= account.liquidation_equity else []
     standing += floors(account, day) if day is not None else ()
-    return max((each for each in standing if each.is_broken_at(account.equity)), key=_height, default=None)
+    return max((each for each in standing if each.is_broken_at(equity)), key=_height, default=None)
 
 
 def warnings(account: Account, day: Day) -> tuple[Floor, ...]:

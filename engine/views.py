@@ -155,7 +155,7 @@ def balance_view(account: Account) -> BalanceView:
         margin_used=margin_used,
         free_margin=equity - margin_used,
         high_watermark=account.high_watermark,
-        drawdown=account.drawdown,
+        drawdown=account.drawdown_at(equity),
         liquidation_equity=account.liquidation_equity,
     )
 
