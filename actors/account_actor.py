@@ -61,8 +61,8 @@ class AccountActor:
         vector = msgspec.msgpack.decode(quotes, type=dict[str, Quote])
         return msgspec.msgpack.encode(await self._host.mark(pass_id, vector))
 
-    async def passivate(self, account_ids: list[str]) -> None:
-        await self._host.passivate(account_ids)
+    async def passivate(self, account_ids: list[str]) -> tuple[str, ...]:
+        return await self._host.passivate(account_ids)
 
     async def hand_over(self, account_ids: list[str]) -> tuple[str, ...]:
         return await self._host.hand_over(account_ids)

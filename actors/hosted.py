@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 from actors.messages import Unserved
+from engine.account import TERMINAL
 from engine.book import AccountBook, Entry
 from engine.changes import Amendment, Changes, PositionRow
 from engine.events import RecordedEvent
@@ -67,6 +68,11 @@ class Hosted:
     def is_quiet(self) -> bool:
         """Nothing asked, nothing undurable."""
         return self.in_hand == 0 and self.durable_seq == self.book.account.seq
+
+    @property
+    def is_idle(self) -> bool:
+        """Quiet, and neither trading nor marked."""
+        return self.is_quiet and self.book.account.status in TERMINAL | {"pending"}
 
     @property
     def has_news(self) -> bool:

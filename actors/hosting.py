@@ -38,7 +38,6 @@ from actors.messages import (
 from actors.outbox import Outbox
 from actors.ports import Activation, Appender, Lost, Pulse, Tally
 from actors.quarantine import Quarantine
-from engine.account import TERMINAL
 from engine.book import Entry
 from engine.decide import Context
 from engine.quotes import Quote
@@ -126,12 +125,14 @@ class AccountHost:
             broken=broken,
         )
 
-    async def passivate(self, account_ids: Sequence[str]) -> None:
-        """Snapshot and forget accounts with nothing in flight; the others stay."""
-        leaving = [hosted for each in account_ids if (hosted := self._hosted.get(each)) is not None and hosted.is_quiet]
+    async def passivate(self, account_ids: Sequence[str]) -> tuple[str, ...]:
+        """Snapshot and forget accounts that need no memory; those that have left. Who asked says what was idle a moment
+        ago: an account that somebody has asked for since, or started, stays."""
+        leaving = [self._hosted[each] for each in account_ids if each in self._hosted and self._hosted[each].is_idle]
         for hosted in leaving:
             del self._hosted[hosted.account_id]
         await self._outbox.save([hosted.snapshot() for hosted in leaving if hosted.has_news])
+        return tuple(hosted.account_id for hosted in leaving)
 
     async def hand_over(self, account_ids: Sequence[str]) -> tuple[str, ...]:
         """Let accounts go to another host, also while they trade: take nothing new of them, finish what is in hand,
@@ -161,9 +162,7 @@ class AccountHost:
         idle = tuple(
             account_id
             for account_id, hosted in self._hosted.items()
-            if hosted.book.account.status in TERMINAL | {"pending"}
-            and hosted.is_quiet
-            and hosted.touched_at < settled_before
+            if hosted.is_idle and hosted.touched_at < settled_before
         )
         return Pulse(accounts=len(self._hosted), idle=idle, node=self._node)
 

@@ -89,8 +89,8 @@ class Host(Protocol):
     async def mark(self, pass_id: str, quotes: dict[str, Quote]) -> Tally:
         """Mark every account that trades on one price vector, each on its own: a failing one stops no other."""
 
-    async def passivate(self, account_ids: Sequence[str]) -> None:
-        """Snapshot and let go of accounts that have nothing in flight."""
+    async def passivate(self, account_ids: Sequence[str]) -> tuple[str, ...]:
+        """Snapshot and let go of accounts that neither trade nor have anything in flight; those that have left."""
 
     async def hand_over(self, account_ids: Sequence[str]) -> tuple[str, ...]:
         """Finish what is in hand of these accounts and let them go; those that have left."""

@@ -92,8 +92,8 @@ class RayHost:
         data = await answer(self.actor.mark.remote(pass_id, _ENCODE(quotes)), self._limits.pass_deadline_ms / 1000)
         return msgspec.msgpack.decode(data, type=Tally)
 
-    async def passivate(self, account_ids: Sequence[str]) -> None:
-        await answer(self.actor.passivate.remote(list(account_ids)), CONTROL_DEADLINE_S)
+    async def passivate(self, account_ids: Sequence[str]) -> tuple[str, ...]:
+        return tuple(await answer(self.actor.passivate.remote(list(account_ids)), CONTROL_DEADLINE_S))
 
     async def hand_over(self, account_ids: Sequence[str]) -> tuple[str, ...]:
         return tuple(await answer(self.actor.hand_over.remote(list(account_ids)), CONTROL_DEADLINE_S))

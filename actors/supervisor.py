@@ -157,6 +157,7 @@ class Supervisor:
             self._homecoming.note_broken(activation)
             if account_id in activation.broken:
                 return Unserved("quarantined", activation.broken[account_id])
+            self._homecoming.lost([account_id])
             return Unserved("overloaded", "the account was lost again while it was brought back")
 
     # -- prices and marks -----------------------------------------------------------------------------------

@@ -73,7 +73,10 @@ class Watch:
         was_silent = self._silent_since.pop(host.name, None) is not None
         self._hosts.showed_life(host, pulse.node)
         try:
-            await self._let_go(host, await self._left_over(host) if was_silent else pulse.idle)
+            if was_silent:
+                await self._take_off(host)
+            else:
+                await self._let_go(host, pulse.idle)
         except (Lost, StoreUnavailable) as lost:
             log.warning("accounts_not_let_go", host=host.name, why=str(lost))
 
@@ -102,16 +105,18 @@ class Watch:
             log.error("host_lost", host=host.name, accounts=len(homeless), why=repr(why))
             self._homeless(sorted(homeless))
 
-    async def _left_over(self, host: Host) -> list[str]:
+    async def _take_off(self, host: Host) -> None:
         """What found another place while the host was silent: nobody asks for it there any more."""
         roster = await self._hosts.answer(host, host.roster())
-        left = [each for each in roster if self._placement.host_of(each) != host.name]
+        left = [each for each in roster if self._placement.host_of(each) != host.name and each not in self._arriving]
         log.warning("host_heard_again", host=host.name, accounts=len(roster), left_over=len(left))
-        return left
+        if left:
+            await self._hosts.answer(host, host.hand_over(left))
 
     async def _let_go(self, host: Host, account_ids: Iterable[str]) -> None:
-        """Have accounts leave memory. One that lives on another host by now keeps its place there."""
+        """Have accounts leave memory. One that trades by now stays, and one that lives on another host keeps its place
+        there."""
         leaving = [each for each in account_ids if each not in self._arriving]
         if leaving:
-            await self._hosts.answer(host, host.passivate(leaving))
-            self._placement.release(each for each in leaving if self._placement.host_of(each) == host.name)
+            gone = await self._hosts.answer(host, host.passivate(leaving))
+            self._placement.release(each for each in gone if self._placement.host_of(each) == host.name)

@@ -146,8 +146,8 @@ class HostSeenBy(Host):
     async def mark(self, pass_id: str, quotes: dict[str, Quote]) -> Tally:
         return await self._asked(lambda: self._called.host.mark(pass_id, quotes))
 
-    async def passivate(self, account_ids: Sequence[str]) -> None:
-        await self._asked(lambda: self._called.host.passivate(account_ids))
+    async def passivate(self, account_ids: Sequence[str]) -> tuple[str, ...]:
+        return await self._asked(lambda: self._called.host.passivate(account_ids))
 
     async def hand_over(self, account_ids: Sequence[str]) -> tuple[str, ...]:
         return await self._asked(lambda: self._called.host.hand_over(account_ids))

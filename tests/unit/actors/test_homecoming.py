@@ -91,7 +91,7 @@ async def test_who_went_to_a_host_that_was_lost_on_the_way_goes_to_another_and_n
         first, second = desk.fleet.hosts.values()
         stranded = [*await first.roster(), *await second.roster()]
         for host in (first, second):
-            await host.passivate(stranded)
+            await host.hand_over(stranded)
         activate = first.activate
 
         async def lost(account_ids: list[str]) -> Activation:
@@ -114,7 +114,7 @@ async def test_a_round_that_hangs_keeps_nobody_from_being_watched() -> None:
         account, other = await desk.trading("a"), await desk.trading("b")
         first, second = desk.fleet.hosts.values()
         (lost,) = await first.roster()
-        await first.passivate([lost])
+        await first.hand_over([lost])
         first.activate = for_ever  # type: ignore[method-assign]  # in place of its own
         desk.supervisor._homecoming.lost([lost])
         await eventually(lambda: desk.supervisor._homecoming.waiting == 0)

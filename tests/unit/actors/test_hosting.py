@@ -468,7 +468,7 @@ async def test_closing_finishes_a_request_that_has_yet_to_be_decided(monkeypatch
 async def test_a_closed_host_is_no_place_to_live(monkeypatch: pytest.MonkeyPatch) -> None:
     desk = Desk()
     account, late = await desk.account("a"), await desk.account("b")
-    await desk.host.passivate([late])
+    await desk.host.hand_over([late])
     claim, claiming = desk.store.claim, asyncio.Event()
 
     async def slow(account_ids):

@@ -378,7 +378,7 @@ async def test_a_pass_leaves_alone_what_is_on_its_way_back() -> None:
         await desk.buy(other, "1")
         host = next(iter(desk.fleet.hosts.values()))
         (lost,) = await host.roster()
-        await host.passivate([lost])
+        await host.hand_over([lost])
         activate, go_on = host.activate, asyncio.Event()
 
         async def slow(account_ids: list[str]) -> Activation:

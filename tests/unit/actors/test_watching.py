@@ -2,13 +2,16 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from actors.hosting import AccountHost
-from actors.messages import Taken
-from actors.ports import Location, Lost, Pulse, Silent
+from actors.messages import Submit, Submitted, Taken, Unserved
+from actors.ports import Activation, Location, Lost, Pulse, Silent
+from engine.commands import CreateAccount, StartAccount
+from tests.support.appenders import SteeredAppender
 from tests.support.floor import Floor, eventually, floor
 
 SLOW = {"pulse_deadline_ms": 20, "silence_ms": 60_000, "balance_ms": 60_000}
@@ -148,7 +151,7 @@ async def test_an_account_is_put_elsewhere_when_its_new_host_falls_silent() -> N
     async with floor(account_actors_max=2, **SLOW) as desk:
         account = await desk.trading("a")
         host = await host_of(desk, account)
-        await host.passivate([account])
+        await host.hand_over([account])
         hung(host)
         assert isinstance(await desk.buy(account, "1"), Taken)
         assert await host_of(desk, account) is not host
@@ -165,3 +168,54 @@ async def test_prices_are_shown_without_waiting_for_a_silent_host() -> None:
             await desk.supervisor.look()
         goes_on(host)
         await eventually(lambda: host._quotes.get("BTC-USD") == desk.prices.quotes["BTC-USD"])
+
+
+async def pending(desk: Floor) -> tuple[str, AccountHost]:
+    """An account that does not trade yet, and the host that would let it go now."""
+    created = await desk.client.create(CreateAccount(owner_id="o", clone_id="c"), request_id="r")
+    account = created.account.id
+    host = await host_of(desk, account)
+    await eventually(lambda: host._hosted[account].touched_at < host._monotonic() - 0.05)
+    return account, host
+
+
+@pytest.mark.parametrize("when", ["before", "during", "after"])
+async def test_an_account_that_is_started_as_it_is_let_go_is_marked_all_the_same(when: str) -> None:
+    async with floor(pulse_ms=60_000, account_actors_max=1) as desk:
+        account, host = await pending(desk)
+        passivate, appender = host.passivate, host._outbox._appender
+        assert isinstance(appender, SteeredAppender)
+
+        async def crossed(account_ids: Sequence[str]) -> tuple[str, ...]:
+            if when == "after":
+                return await passivate(account_ids)
+            if when == "before":
+                await starting
+            await eventually(lambda: host._hosted[account].book.account.status == "active")
+            return await passivate(account_ids)
+
+        host.passivate = crossed  # type: ignore[method-assign]  # in place of its own
+        if when == "during":
+            appender.hold()
+        starting = asyncio.create_task(desk.client.call(Submit(account, StartAccount(), "r")))
+        await desk.supervisor._watch._let_go(host, [account])
+        appender.release()
+        assert isinstance(await starting, Submitted)
+        assert (await desk.supervisor.mark_all("r")).flat == 1
+
+
+async def test_an_account_that_was_lost_while_it_was_brought_back_comes_back_by_itself() -> None:
+    async with floor() as desk:
+        account = await desk.trading("a")
+        host = await host_of(desk, account)
+        (gone,) = await host.hand_over([account])
+        activate = host.activate
+
+        async def poisoned(account_ids: Sequence[str]) -> Activation:
+            host.activate = activate  # type: ignore[method-assign]  # its own
+            return Activation(hosted=())
+
+        host.activate = poisoned  # type: ignore[method-assign]  # in place of its own
+        place = await desk.supervisor.locate(gone, host.name)
+        assert isinstance(place, Unserved)
+        await eventually(lambda: any(account in each._hosted for each in desk.fleet.hosts.values()))
