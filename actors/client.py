@@ -150,8 +150,7 @@ class RoutedClient:
         backoff_s = self._limits.backoff_ms / 1000
         while _time_s() < deadline:
             try:
-                remembered = self._places.get(request.account_id)
-                place = remembered or await self._locate(request.account_id, tried)
+                place = self._places.get(request.account_id) or await self._locate(request.account_id, tried)
                 if isinstance(place, Unserved):
                     if place.reason != "overloaded" or _time_s() + backoff_s >= deadline:
                         return _honest(place, may_have_run)
@@ -160,10 +159,8 @@ class RoutedClient:
                     reply = await self._lane(place).send(request)
                     if not isinstance(reply, Unserved):
                         return reply
-                    if reply.reason not in ("not_hosted", "quarantined"):
+                    if reply.reason != "not_hosted":
                         return _honest(reply, may_have_run)
-                    if reply.reason == "quarantined" and remembered is None:
-                        return reply  # else it may live elsewhere by now, put right
             except Lost:
                 if not _repeatable(request) and tried is not None:
                     self._places.pop(request.account_id, None)

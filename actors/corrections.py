@@ -36,7 +36,7 @@ class Poison(Protocol):
 
 class Corrections:
     """Corrects the accounts of one host, whose ways to answer it is given: `settled` and `recorded` reply once all is
-    durable, `poison` throws a state away, `restored` takes in an account that was put right."""
+    durable, `poison` throws a state away, `restored` takes in an account that was put right in an epoch."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Corrections:
         settled: Callable[[Hosted, int, Reply], Awaitable[Reply]],
         recorded: Recorded,
         poison: Poison,
-        restored: Callable[[str], Awaitable[None]],
+        restored: Callable[[str, int], Awaitable[None]],
         receipts_in_memory_max: int,
         now: Callable[[], datetime],
         monotonic: Callable[[], float] = time.monotonic,
@@ -143,5 +143,5 @@ class Corrections:
             log.error("account_not_restored", host=self._host, account_id=account_id, why=repr(broken))
             return Unserved("quarantined", f"the recompute broke: {type(broken).__name__}: {broken}")
         log.warning("account_restored", host=self._host, account_id=account_id, drifts=len(found.drift))
-        await self._restored(account_id)
+        await self._restored(account_id, epoch)
         return correcting.recomputed(found, found.book.account.seq, repaired=bool(found.drift))

@@ -5,32 +5,35 @@ going to it, and those are on their way again in the next round; accounts with o
 """
 
 import asyncio
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 import structlog
 
 from actors.hosts import Hosts
 from actors.limits import SupervisorLimits
 from actors.placement import Placement
-from actors.ports import Activation, Host, Lost
+from actors.ports import Activation, Break, Host, Lost
+from actors.quarantine import Quarantine
 from persistence.store import Store, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
 
 class Homecoming:
-    """Accounts without a place. `broken` are those whose ledger does not let them live, and why."""
+    """Accounts without a place. Those in `quarantine` are not brought back."""
 
-    def __init__(self, hosts: Hosts, placement: Placement, store: Store, limits: SupervisorLimits) -> None:
+    def __init__(
+        self, hosts: Hosts, placement: Placement, quarantine: Quarantine, store: Store, limits: SupervisorLimits
+    ) -> None:
         self._hosts = hosts
         self._placement = placement
+        self._quarantine = quarantine
         self._store = store
         self._limits = limits
         self._homeless: dict[str, None] = {}  # in the order in which they are to come back
         self._returning: dict[str, str] = {}  # accounts on their way, and the hosts that they go to
         self._placing = asyncio.Lock()
         self._rounds: set[asyncio.Task[None]] = set()
-        self.broken: dict[str, str] = {}
 
     @property
     def waiting(self) -> int:
@@ -47,6 +50,10 @@ class Homecoming:
         account_ids = tuple(account_ids)
         self._placement.release(account_ids)
         self._homeless |= dict.fromkeys(account_ids)
+
+    def broke(self, breaks: Mapping[str, Break]) -> None:
+        """What hosts tell of accounts that broke there, perhaps again."""
+        self._placement.release([each for each, broke in breaks.items() if self._quarantine.broke(each, broke)])
 
     async def enlist(self) -> None:
         """Everybody who trades is to come back. Raises `StoreUnavailable`."""
@@ -108,7 +115,9 @@ class Homecoming:
         groups: dict[str, list[str]] = {}
         for account_id in waiting:
             place = self._placement.emptiest()
-            if place is not None and self._placement.host_of(account_id) is None:
+            if account_id in self._quarantine or place is None:
+                continue
+            if self._placement.host_of(account_id) is None:
                 self._placement.assign(account_id, place)
                 self._returning[account_id] = place
                 groups.setdefault(place, []).append(account_id)
@@ -143,14 +152,10 @@ class Homecoming:
 
     def came(self, host: Host, asked: Sequence[str], activation: Activation) -> None:
         """What an activation brought. Who found another place meanwhile keeps it."""
-        self.note_broken(activation)
+        self._quarantine.not_rebuilt(activation.broken)
+        for account_id in activation.hosted:
+            self._quarantine.lives(account_id)
         absent = {each for each in asked if self._placement.host_of(each) == host.name} - set(activation.hosted)
         self._placement.release(absent)
         gone = absent - set(activation.unknown) - activation.broken.keys()  # poisoned while the others came
         self._homeless |= dict.fromkeys(sorted(gone))
-
-    def note_broken(self, activation: Activation) -> None:
-        for account_id, why in activation.broken.items():
-            if self.broken.get(account_id) != why:
-                log.error("account_broken", account_id=account_id, why=why)
-            self.broken[account_id] = why

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
+import msgspec
 import structlog
 
 from actors import correcting
@@ -36,8 +37,7 @@ from actors.messages import (
     Unserved,
 )
 from actors.outbox import Outbox
-from actors.ports import Activation, Appender, Lost, Pulse, Tally
-from actors.quarantine import Quarantine
+from actors.ports import Activation, Appender, Break, Lost, Pulse, Tally
 from engine.book import Entry
 from engine.decide import Context
 from engine.quotes import Quote
@@ -78,7 +78,8 @@ class AccountHost:
         self._hosted: dict[str, Hosted] = {}
         self._quotes: dict[str, Quote] = {}
         self._quotes_version = 0
-        self._quarantine = Quarantine(name)
+        self._breaks: dict[str, Break] = {}
+        self._restored_in: dict[str, int] = {}  # epochs
         self._outbox = Outbox(name, store, appender, limits, self._unconfirmed, monotonic=monotonic)
         self._corrections = Corrections(
             name,
@@ -105,7 +106,7 @@ class AccountHost:
         async with self._activating:
             self._refuse_when(self._closing)
             self._outbox.start()
-            wanted = [each for each in account_ids if each not in self._hosted and each not in self._quarantine]
+            wanted = [each for each in account_ids if each not in self._hosted]
             claimed_at = self._monotonic()
             heads = await self._store.claim(wanted)
             absent = [each for each in wanted if each not in heads]
@@ -114,15 +115,13 @@ class AccountHost:
             self._refuse_when(self._closing)
             for account_id, book in recovered.books.items():
                 self._hosted[account_id] = Hosted(book, confirmed_at=claimed_at)
-            broken = {}
-            for account_id, failure in recovered.failures.items():
-                self._quarantine.broke(account_id, failure.seq, str(failure))
-                broken[account_id] = str(failure)
-        broken |= {each: self._quarantine.reason(each) for each in account_ids if each in self._quarantine}
         return Activation(
             hosted=tuple(each for each in account_ids if each in self._hosted),
             unknown=tuple(each for each in absent if each not in locked),
-            broken=broken,
+            broken={
+                each: Break(heads[each].epoch, failure.seq, failure.reason)
+                for each, failure in recovered.failures.items()
+            },
         )
 
     async def passivate(self, account_ids: Sequence[str]) -> tuple[str, ...]:
@@ -164,7 +163,7 @@ class AccountHost:
             for account_id, hosted in self._hosted.items()
             if hosted.is_idle and hosted.touched_at < settled_before
         )
-        return Pulse(accounts=len(self._hosted), idle=idle, node=self._node)
+        return Pulse(len(self._hosted), idle, self._node, self._still_broken(), self._restored_in)
 
     async def roster(self) -> tuple[str, ...]:
         """Ids of every account hosted. Raises `Lost` once closed."""
@@ -203,8 +202,6 @@ class AccountHost:
         hosted = self._hosted.get(request.account_id)
         if isinstance(request, Recompute) and request.sheltered and hosted is None and not self._closing:
             return await self._corrections.restore(request)
-        if request.account_id in self._quarantine:
-            return Unserved("quarantined", self._quarantine.reason(request.account_id))
         if hosted is None or hosted.leaving or self._closing:
             return Unserved("not_hosted", "the account does not live here")
         if hosted.in_hand >= self._limits.queued_batches_per_account_max:
@@ -309,12 +306,22 @@ class AccountHost:
 
     async def mark(self, pass_id: str, quotes: dict[str, Quote]) -> Tally:
         """Mark every account that trades on one price vector, each on its own (G8)."""
-        return await self._marking.mark(pass_id, quotes)
+        tally = await self._marking.mark(pass_id, quotes)
+        return msgspec.structs.replace(tally, breaks=self._still_broken())
 
     # -- what goes wrong ------------------------------------------------------------------------------------
 
-    async def _restored(self, account_id: str) -> None:
-        self._quarantine.release(account_id)
+    def _still_broken(self) -> dict[str, Break]:
+        """Breaks, but for those of accounts that have gone on here since."""
+        for account_id, broke in list(self._breaks.items()):
+            hosted = self._hosted.get(account_id)
+            if hosted is not None and hosted.durable_seq > broke.seq:
+                del self._breaks[account_id]
+        return self._breaks.copy()
+
+    async def _restored(self, account_id: str, epoch: int) -> None:
+        self._breaks.pop(account_id, None)
+        self._restored_in[account_id] = epoch
         with contextlib.suppress(Lost, StoreUnavailable):  # then it lives where it is asked for next
             await self.activate([account_id])
 
@@ -322,12 +329,12 @@ class AccountHost:
         self._poison(hosted, f"append {verdict}", counts=verdict == "refused")
 
     def _poison(self, hosted: Hosted, why: str, *, counts: bool) -> None:
-        """Throw an account's state away. `counts`: the account itself is at fault, and twice at one seq is enough."""
+        """Throw an account's state away. `counts`: the account itself is at fault, which the supervisor is to know."""
         if hosted.poisoned:
             return
         log.error("account_poisoned", host=self.name, account_id=hosted.account_id, epoch=hosted.book.epoch, why=why)
         if counts:
-            self._quarantine.broke(hosted.account_id, hosted.durable_seq, why)
+            self._breaks[hosted.account_id] = Break(hosted.book.epoch, hosted.durable_seq, why)
         if self._hosted.get(hosted.account_id) is hosted:
             del self._hosted[hosted.account_id]
         self._outbox.forget(hosted)

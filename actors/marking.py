@@ -74,7 +74,14 @@ class Marking:
                 undurable.append((hosted, entry.account.seq, entry.decision.mark))
         while undurable:
             await oldest_settled()
-        return Tally(hosted=len(accounts), **counts, dropped=tuple(dropped))
+        return Tally(
+            hosted=len(accounts),
+            marked=counts["marked"],
+            flat=counts["flat"],
+            failed=counts["failed"],
+            liquidated=counts["liquidated"],
+            dropped=tuple(dropped),
+        )
 
     def _mark_one(self, hosted: Hosted, pass_id: str, quotes: dict[str, Quote]) -> Entry | None:
         try:

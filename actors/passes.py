@@ -18,6 +18,7 @@ from actors.messages import PassReport
 from actors.placement import Placement
 from actors.ports import Host, Lost, Tally
 from actors.price_board import PriceBoard
+from actors.quarantine import Quarantine
 from engine.ids import uuid7
 from engine.quotes import Quote
 
@@ -34,6 +35,7 @@ class Passes:
         placement: Placement,
         board: PriceBoard,
         homecoming: Homecoming,
+        quarantine: Quarantine,
         limits: SupervisorLimits,
         *,
         arriving: Container[str],
@@ -44,6 +46,7 @@ class Passes:
         self._placement = placement
         self._board = board
         self._homecoming = homecoming
+        self._quarantine = quarantine
         self._limits = limits
         self._arriving = arriving
         self._entropy = entropy
@@ -61,7 +64,7 @@ class Passes:
             quotes = await self._board.read()
             hosts = [host for host in self._hosts.values() if self._placement.accounts_of(host.name)]
             tallies = await asyncio.gather(*(self._mark_on(host, pass_id, quotes) for host in hosts))
-            absent = len(self._homecoming.broken) + stranded
+            absent = len(self._quarantine.absent) + stranded
             failed = absent + sum(each.failed + len(each.dropped) for each in tallies)
             marked, flat = sum(each.marked for each in tallies), sum(each.flat for each in tallies)
             liquidated = sum(each.liquidated for each in tallies)
@@ -95,6 +98,7 @@ class Passes:
         placed = self._placement.accounts_of(host.name)
         try:
             tally = await self._hosts.answer(host, host.mark(pass_id, quotes))
+            self._homecoming.broke(tally.breaks)
             if tally.hosted < len(placed):
                 strayed = placed - set(await self._hosts.answer(host, host.roster()))
             else:

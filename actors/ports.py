@@ -24,20 +24,32 @@ class Silent(Lost):
     """No answer, and no sign of death either: hung, stopped, far too busy, or a call that was lost on the way."""
 
 
+class Break(Message, frozen=True):
+    """An account was at fault itself, in the activation of this epoch. `seq` is its last durable event, or the one that
+    could not be replayed."""
+
+    epoch: int
+    seq: int
+    why: str
+
+
 class Activation(Message, frozen=True):
     """What an activation brought: accounts now hosted, ids nobody knows, and accounts whose ledger is broken."""
 
     hosted: tuple[str, ...]
     unknown: tuple[str, ...] = ()
-    broken: dict[str, str] = msgspec.field(default_factory=dict)
+    broken: dict[str, Break] = msgspec.field(default_factory=dict)
 
 
 class Pulse(Message, frozen=True):
-    """A host's sign of life: how many accounts it holds, which of them need no memory any more, and on which node."""
+    """A host's sign of life: how many accounts it holds, which of them need no memory any more, and on which node; the
+    last break of every account that broke here, and the epochs in which a recompute has put accounts right."""
 
     accounts: int
     idle: tuple[str, ...]
     node: str = ""
+    breaks: dict[str, Break] = msgspec.field(default_factory=dict)
+    restored: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 class Room(Message, frozen=True):
@@ -48,8 +60,8 @@ class Room(Message, frozen=True):
 
 
 class Tally(Message, frozen=True):
-    """How the accounts of one host fared in a marking pass: it held `hosted`, and `dropped` are those it holds no more
-    because they broke."""
+    """How the accounts of one host fared in a marking pass: it held `hosted`, and `dropped` are those it holds no more.
+    `breaks` are those of the pulse."""
 
     hosted: int = 0
     marked: int = 0
@@ -57,6 +69,7 @@ class Tally(Message, frozen=True):
     failed: int = 0
     liquidated: int = 0
     dropped: tuple[str, ...] = ()
+    breaks: dict[str, Break] = msgspec.field(default_factory=dict)
 
 
 class Location(Message, frozen=True):

@@ -19,8 +19,9 @@ from actors.messages import PassReport, Unserved, Wellness
 from actors.moving import Arriving, Balance, Mover
 from actors.passes import Passes
 from actors.placement import Placement
-from actors.ports import Fleet, Location, Lost
+from actors.ports import Fleet, Location, Lost, Pulse
 from actors.price_board import PriceBoard, QuoteSource
+from actors.quarantine import Quarantine
 from actors.schedules import every, until_done
 from actors.watching import Watch
 from engine.quotes import Quote
@@ -50,12 +51,23 @@ class Supervisor:
         self._board = PriceBoard(quote_source, limits, now=now)
         self._placement = placement = Placement(limits.account_actors_max)
         self._hosts = hosts = Hosts(fleet, placement, self._board, limits, entropy=entropy)
-        self._homecoming = homecoming = Homecoming(hosts, placement, store, limits)
-        self._watch = Watch(hosts, placement, limits, arriving=self._arriving, homeless=homecoming.lost)
+        self._quarantine = quarantine = Quarantine()
+        self._homecoming = homecoming = Homecoming(hosts, placement, quarantine, store, limits)
+        self._watch = Watch(
+            hosts, placement, limits, arriving=self._arriving, homeless=homecoming.lost, heard=self._heard
+        )
         self._mover = Mover(hosts, placement, homecoming, self._arriving)
         self._balance = Balance(hosts, placement, self._mover, limits)
         self._passes = Passes(
-            hosts, placement, self._board, homecoming, limits, arriving=self._arriving, entropy=entropy, now=now
+            hosts,
+            placement,
+            self._board,
+            homecoming,
+            quarantine,
+            limits,
+            arriving=self._arriving,
+            entropy=entropy,
+            now=now,
         )
 
     # -- life -----------------------------------------------------------------------------------------------
@@ -98,6 +110,11 @@ class Supervisor:
             self._homecoming.attend()
             self._hosts.make_spare()
 
+    def _heard(self, pulse: Pulse) -> None:
+        self._homecoming.broke(pulse.breaks)
+        for account_id, epoch in pulse.restored.items():
+            self._quarantine.restored(account_id, epoch)
+
     async def _even_out(self) -> None:
         await self._hosts.survey()
         async with self._passes.one_at_a_time:
@@ -128,7 +145,6 @@ class Supervisor:
             host = await self._hosts.place_for(account_id)
         except Lost as away:
             return Unserved("overloaded", f"there is no room to recompute the account: {away}")
-        self._homecoming.broken.pop(account_id, None)
         return Location(host.name)
 
     async def whereabouts(self, account_id: str) -> Location | None:
@@ -137,9 +153,12 @@ class Supervisor:
         return Location(place) if place is not None and account_id not in self._arriving else None
 
     async def _bring(self, account_id: str, tried: str | None) -> Location | Unserved:
+        if tried is not None and not self._hosts.is_silent(tried):
+            await self._watch.examine(self._hosts[tried])
+        if account_id in self._quarantine:
+            self._placement.release([account_id])
+            return Unserved("quarantined", self._quarantine.sentence(account_id))
         async with self._cold:
-            if tried is not None and not self._hosts.is_silent(tried):
-                await self._watch.examine(self._hosts[tried])
             place = self._placement.host_of(account_id)
             if place is not None and self._hosts.is_silent(place):  # it may go on, and is fenced then
                 self._placement.release([account_id])
@@ -149,14 +168,14 @@ class Supervisor:
             except (Lost, StoreUnavailable) as away:
                 return Unserved("overloaded", f"the account could not be activated: {away}")
             if account_id in activation.hosted:
-                self._homecoming.broken.pop(account_id, None)
+                self._quarantine.lives(account_id)
                 return Location(host.name)
             self._placement.release([account_id])
             if account_id in activation.unknown:
                 return Unserved("unknown_account", "no such account")
-            self._homecoming.note_broken(activation)
+            self._quarantine.not_rebuilt(activation.broken)
             if account_id in activation.broken:
-                return Unserved("quarantined", activation.broken[account_id])
+                return Unserved("quarantined", self._quarantine.sentence(account_id))
             self._homecoming.lost([account_id])
             return Unserved("overloaded", "the account was lost again while it was brought back")
 
@@ -191,5 +210,4 @@ class Supervisor:
     def _recovery_detail(self) -> str:
         if not self._recovered:
             return "accounts are being rebuilt"
-        broken = self._homecoming.broken
-        return f"done; {len(broken)} accounts in quarantine" + "".join(f", {each}" for each in broken)
+        return f"done; {self._quarantine.summary()}"

@@ -25,7 +25,7 @@ AGAIN_MS: Final = 200
 
 class Watch:
     """Examines hosts. `arriving` are accounts that must not be let go now; `homeless` takes those of a host that is
-    gone."""
+    gone, `heard` is told of every pulse."""
 
     def __init__(
         self,
@@ -35,12 +35,14 @@ class Watch:
         *,
         arriving: Container[str],
         homeless: Callable[[Iterable[str]], None],
+        heard: Callable[[Pulse], None],
     ) -> None:
         self._hosts = hosts
         self._placement = placement
         self._limits = limits
         self._arriving = arriving
         self._homeless = homeless
+        self._heard = heard
         self._under_way: dict[str, asyncio.Task[None]] = {}
         self._silent_since: dict[str, float] = {}
 
@@ -72,6 +74,7 @@ class Watch:
             return
         was_silent = self._silent_since.pop(host.name, None) is not None
         self._hosts.showed_life(host, pulse.node)
+        self._heard(pulse)
         try:
             if was_silent:
                 await self._take_off(host)

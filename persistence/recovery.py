@@ -28,12 +28,15 @@ class BrokenLedger(msgspec.Struct, frozen=True):
     seq: int
     reason: str
 
+    def __str__(self) -> str:
+        return f"the ledger of account {self.account_id} is broken at seq {self.seq}: {self.reason}"
+
 
 class LedgerBroken(Exception):
     """A single account was asked for, and its ledger does not hold. `broken` says where."""
 
     def __init__(self, broken: BrokenLedger) -> None:
-        super().__init__(f"ledger of {broken.account_id} is broken at seq {broken.seq}: {broken.reason}")
+        super().__init__(str(broken))
         self.broken = broken
 
 

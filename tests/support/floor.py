@@ -36,8 +36,11 @@ class Prices:
 
 
 class Floor:
-    def __init__(self, runtime: LocalRuntime, store: MemoryStore, prices: Prices) -> None:
+    def __init__(
+        self, runtime: LocalRuntime, store: MemoryStore, prices: Prices, appender: SteeredAppender | None = None
+    ) -> None:
         self.runtime, self.store, self.prices = runtime, store, prices
+        self.appender = appender or SteeredAppender(store)
         self.client, self.supervisor, self.fleet = runtime.client, runtime.supervisor, runtime.fleet
 
     async def trading(self, name: str) -> str:
@@ -61,15 +64,16 @@ async def floor(**supervision: int) -> AsyncIterator[Floor]:
     prices.observe("BTC-USD", "50000")
     usual = {"marking_cadence_ms": 0, "quotes_poll_ms": 10, "pulse_ms": 20, "spare_hosts": 0}
     limits = SupervisorLimits(**usual | supervision)
+    appender = SteeredAppender(store)
     async with local_runtime(
         store,
-        SteeredAppender(store),
+        appender,
         prices,
         host_limits=HostLimits(idle_ms=50),
         supervisor_limits=limits,
         client_limits=ClientLimits(deadline_ms=2_000, attempt_ms=500),
     ) as runtime:
-        yield Floor(runtime, store, prices)
+        yield Floor(runtime, store, prices, appender)
 
 
 async def no_beat(detail: dict[str, object]) -> None:

@@ -75,10 +75,12 @@ async def test_a_damaged_ledger_stops_its_account_alone_and_every_operator_is_to
     with structlog.testing.capture_logs() as logs:
         assert await refusals(door, account_id) == STOPPED
     (logged,) = [each for each in logs if each["event"] == "account_broken"]
-    assert (logged["account_id"], f"seq={seq}" in logged["why"]) == (account_id, True)
+    assert (logged["account_id"], logged["seq"]) == (account_id, seq)
     assert (await take(door, other, opening("a2")))["results"][0]["status"] == "executed"
     (recovery,) = [each for each in await engine.client.wellness() if each.component == "recovery"]
-    assert f"1 accounts in quarantine, {account_id}" in recovery.detail
+    assert f"1 accounts in quarantine, {account_id} (seq {seq}: {logged['why']})" in recovery.detail
+    told = (await door.post(f"{ACCOUNTS}/{account_id}/decision-actions", asked("a9"))).json["detail"]
+    assert told == f"account {account_id} broke twice at seq {seq}: {logged['why']}"
     (drift,) = (await verify(engine.url)).drift
     assert (drift.account_id, drift.table, drift.key) == (account_id, "prop_ledger_events", str(seq))
     recomputed = (await door.post(f"{ADMIN_ACCOUNTS}/{account_id}/recompute", {"reason": "looked at"})).json

@@ -30,7 +30,7 @@ from actors.messages import (
     Taken,
     Unserved,
 )
-from actors.ports import Activation, Appender, Lost
+from actors.ports import Activation, Appender, Break, Lost
 from engine.account import Account
 from engine.book import AccountBook, ActionBatch
 from engine.changes import Changes
@@ -220,29 +220,26 @@ async def test_a_stale_activation_can_neither_commit_nor_read_past_its_lease() -
     assert epochs == sorted(epochs)
 
 
-async def test_an_account_that_breaks_twice_at_one_seq_is_quarantined_and_no_other() -> None:
+async def test_an_account_that_breaks_is_told_of_until_it_has_gone_on_and_no_other() -> None:
     desk = Desk()
     account = await desk.account("a")
     other = await desk.account("b")
-    activations = []
-    for _ in range(2):
-        desk.appender.fail_with("refused")
-        await desk.take(account, opening("1"))
-        activations.append(await desk.host.activate([account]))
-    why = "broke twice at seq 2: append refused"
-    assert [activation.broken for activation in activations] == [{}, {account: why}]
-    refused = await desk.take(account, opening("1"))
-    assert (refused.reason, refused.detail) == ("quarantined", why)
+    desk.appender.fail_with("refused")
+    await desk.take(account, opening("1"))
+    broke = Break(epoch=1, seq=2, why="append refused")
+    assert (await desk.host.pulse()).breaks == {account: broke}
+    assert (await desk.host.mark("p", quotes())).breaks == {account: broke}
+    await desk.host.activate([account])
+    assert (await desk.host.pulse()).breaks == {account: broke}, "forgotten before it had gone on"
     assert isinstance(await desk.take(other, opening("1")), Taken)
+    assert isinstance(await desk.take(account, opening("1")), Taken)
+    assert (await desk.host.pulse()).breaks == {}
 
 
-async def quarantined(desk: Desk) -> str:
+async def broken(desk: Desk) -> str:
     account = await desk.account("a")
-    for _ in range(2):
-        desk.appender.fail_with("refused")
-        await desk.take(account, opening("1"))
-        await desk.host.activate([account])
-    assert (await desk.take(account, opening("1"))).reason == "quarantined"
+    desk.appender.fail_with("refused")
+    await desk.take(account, opening("1"))
     return account
 
 
@@ -253,14 +250,16 @@ async def sheltered(desk: Desk, account: str, *, dry_run: bool = False) -> Reply
 
 async def test_a_recompute_lets_an_account_out_of_quarantine() -> None:
     desk = Desk()
-    account = await quarantined(desk)
+    account = await broken(desk)
     epoch = desk.store.heads[account].epoch
     looked = await sheltered(desk, account, dry_run=True)
     assert looked == Recomputed(2, 0, (), repaired=False)
     assert (desk.store.heads[account].epoch, desk.store.audit_log) == (epoch, [])
-    assert (await desk.take(account, opening("1"))).reason == "quarantined", "a dry run let it out"
+    assert (await desk.take(account, opening("1"))).reason == "not_hosted", "a dry run let it out"
     assert await sheltered(desk, account) == Recomputed(3, 0, (), repaired=False)
     assert [entry.action for entry in desk.store.audit_log] == [WHY.action]
+    pulse = await desk.host.pulse()
+    assert (pulse.breaks, pulse.restored) == ({}, {account: epoch + 1})
     assert isinstance(await desk.take(account, opening("1")), Taken)
 
 
@@ -280,7 +279,7 @@ async def test_a_recompute_rebuilds_a_head_row_that_no_activation_could_believe(
 
 async def test_a_ledger_that_does_not_replay_stays_in_quarantine_and_says_where() -> None:
     desk = Desk()
-    account = await quarantined(desk)
+    account = await broken(desk)
     started = desk.store.events[account, 2]
     desk.store.events[account, 2] = msgspec.structs.replace(started, hash=bytes(32))
     found = await sheltered(desk, account)
@@ -289,7 +288,7 @@ async def test_a_ledger_that_does_not_replay_stays_in_quarantine_and_says_where(
     assert [(drift.table, drift.key) for drift in found.drift][:1] == [("prop_ledger_events", "2")]
     (noted,) = desk.store.audit_log
     assert (noted.before, noted.after) == (None, None)
-    assert (await desk.take(account, opening("1"))).reason == "quarantined"
+    assert (await desk.take(account, opening("1"))).reason == "not_hosted"
 
 
 async def test_one_account_failing_in_a_pass_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -694,16 +693,16 @@ async def test_a_recompute_that_breaks_leaves_the_account_in_quarantine_and_othe
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     desk = Desk()
-    account = await quarantined(desk)
+    account = await broken(desk)
     other = await desk.account("b")
 
     async def refused(_: object) -> None:
         raise DataRefused("no such row")
 
     monkeypatch.setattr(desk.store, "mend", refused)
-    broken, read = await desk.host.handle((Recompute(account, "r", WHY, sheltered=True), Read(other, "r")))
-    assert isinstance(broken, Unserved)
-    assert (broken.reason, broken.detail) == ("quarantined", "the recompute broke: DataRefused: no such row")
+    unrestored, read = await desk.host.handle((Recompute(account, "r", WHY, sheltered=True), Read(other, "r")))
+    assert isinstance(unrestored, Unserved)
+    assert (unrestored.reason, unrestored.detail) == ("quarantined", "the recompute broke: DataRefused: no such row")
     assert isinstance(read, Reading)
 
 

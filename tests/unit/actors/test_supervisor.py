@@ -316,20 +316,6 @@ async def test_a_host_that_is_lost_while_everything_closes_stops_no_other_from_c
     assert desk.fleet.hosts == {}
 
 
-async def test_an_account_that_was_put_right_on_another_host_is_found_there() -> None:
-    async with floor(account_actors_max=2, pulse_ms=60_000) as desk:
-        account, _ = await desk.trading("a"), await desk.trading("b")
-        place = await desk.supervisor.locate(account, None)
-        assert isinstance(place, Location)
-        (other,) = [host for name, host in desk.fleet.hosts.items() if name != place.host]
-        for _ in range(2):
-            desk.fleet.hosts[place.host]._quarantine.broke(account, 2, "refused")
-        await other.activate([account])
-        desk.supervisor._placement.release([account])
-        desk.supervisor._placement.assign(account, other.name)
-        assert isinstance(await desk.buy(account, "1"), Taken)
-
-
 async def test_a_supervisor_passes_over_a_host_that_an_earlier_one_has_closed() -> None:
     async with floor(account_actors_max=1) as desk:
         account = await desk.trading("a")
@@ -369,6 +355,21 @@ async def test_no_answer_takes_longer_than_the_deadline() -> None:
         assert isinstance(reply, Unserved)
         assert reply.reason == "outcome_unknown"
         assert time.monotonic() - began < 2.5
+
+
+async def test_a_pass_that_finds_an_account_fenced_where_it_lives_no_more_leaves_it_where_it_lives() -> None:
+    async with floor(account_actors_max=2, pulse_ms=60_000, balance_ms=60_000) as desk:
+        account, _ = await desk.trading("a"), await desk.trading("b")
+        await desk.buy(account, "1")
+        place = await desk.supervisor.locate(account, None)
+        (other,) = [host for host in desk.fleet.hosts.values() if Location(host.name) != place]
+        await other.activate([account])
+        desk.supervisor._placement.assign(account, other.name)
+        await desk.supervisor.mark_all("r")
+        assert await desk.supervisor.whereabouts(account) == Location(other.name)
+        assert desk.supervisor._homecoming.waiting == 0
+        assert (await desk.supervisor.mark_all("r")).failed == 0
+        assert desk.store.heads[account].epoch == 2
 
 
 async def test_a_pass_leaves_alone_what_is_on_its_way_back() -> None:
