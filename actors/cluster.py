@@ -17,10 +17,10 @@ import structlog
 from ray._private import ray_constants
 from ray.exceptions import RayError
 
+from actors.calling import CLOSE_DEADLINE_S, CONTROL_DEADLINE_S, SPAWN_DEADLINE_S, answer, find
 from actors.options import PERSISTER_PREFIX, SUPERVISOR, actor_options
 from actors.persister import RemotePersisterActor
 from actors.ports import Lost, Silent
-from actors.remote import CLOSE_DEADLINE_S, CONTROL_DEADLINE_S, SPAWN_DEADLINE_S, answer, find
 from actors.runtime import RuntimeConfig, packed_config
 from actors.supervisor_actor import RemoteSupervisorActor
 

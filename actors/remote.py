@@ -1,8 +1,4 @@
-"""Calls across Ray: every `.remote` of the engine, each with a deadline, each failing as `Lost`.
-
-What an actor raises of ours (`StoreUnavailable`, `Overloaded`, `Lost` of a call it made) arrives as itself; whatever
-Ray raises, and silence past the deadline (a stopped process raises nothing), is `Lost`: the call may have run.
-"""
+"""The ports over Ray: every `.remote` to an actor of ours, but for those that `cluster` keeps alive."""
 
 import asyncio
 import contextlib
@@ -13,100 +9,87 @@ from typing import Any, Final
 import msgspec
 import ray
 import structlog
-from ray.exceptions import ActorUnavailableError, RayError, RayTaskError
 
+from actors.calling import (
+    CLOSE_DEADLINE_S,
+    CONTROL_DEADLINE_S,
+    SPAWN_DEADLINE_S,
+    WELLNESS_DEADLINE_S,
+    answer,
+    end,
+    end_some_time,
+    found,
+    off_loop,
+)
 from actors.messages import PassReport, Reply, Request, Unserved, Wellness, packed, replies
 from actors.options import HOST_PREFIX, PERSISTER_PREFIX, host_options
 from actors.placement import hosts_max
-from actors.ports import Activation, Host, Location, Lost, Pulse, Room, Silent, Tally
+from actors.ports import Activation, Host, Location, Lost, Pulse, Room, Tally
 from actors.runtime import RuntimeConfig, packed_config
 from engine.quotes import Quote
-from persistence.committer import AppendVerdict, Overloaded
-from persistence.lease import DatabaseTaken
-from persistence.store import Append, StoreUnavailable
+from persistence.committer import AppendVerdict
+from persistence.store import Append
 
 log = structlog.get_logger(__name__)
 
-OURS: Final = (StoreUnavailable, Overloaded, Lost, DatabaseTaken)
-CONTROL_DEADLINE_S: Final = 10.0
-CLOSE_DEADLINE_S: Final = 25.0
-SPAWN_DEADLINE_S: Final = 60.0
-WELLNESS_DEADLINE_S: Final = 2.0
 RESEND_PAUSE_S: Final = 0.1
 
 _ENCODE: Final = msgspec.msgpack.encode
 
 
-async def answer(reference: Any, deadline_s: float) -> Any:
-    """The result of a call already made."""
-    try:
-        return await asyncio.wait_for(asyncio.wrap_future(reference.future()), deadline_s)
-    except TimeoutError as silent:
-        raise Silent(f"no answer within {deadline_s:g} s") from silent
-    except ActorUnavailableError as unreached:  # one call was lost, which says nothing of the next
-        raise Silent(_first_line(unreached)) from unreached
-    except RayTaskError as raised:
-        cause = raised.cause
-        if isinstance(cause, OURS):
-            raise cause from raised
-        raise
-    except RayError as lost:
-        raise Lost(_first_line(lost)) from lost
-
-
-def _first_line(error: RayError) -> str:
-    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-
-
-def find(name: str, namespace: str) -> Any:
-    """The handle of a named actor; raises `Lost` where there is none. Blocks for as long as Ray's head is away."""
-    try:
-        return ray.get_actor(name, namespace)
-    except (ValueError, RayError) as absent:
-        raise Lost(f"no actor {name}") from absent
-
-
 class RayHost:
-    """`Host` over an account actor."""
+    """`Host` over an account actor, which is looked up with the first call where it is not given."""
 
-    def __init__(self, name: str, actor: Any, config: RuntimeConfig) -> None:
+    def __init__(self, name: str, config: RuntimeConfig, actor: Any = None) -> None:
         self.name = name
-        self.actor = actor
+        self._actor = actor
+        self._namespace = config.namespace
         self._limits = config.supervisor
         self._attempt_s = config.client.attempt_ms / 1000
 
+    async def actor(self) -> Any:
+        """The handle. Raises `Lost`."""
+        if self._actor is None:
+            self._actor = await found(self.name, self._namespace, CONTROL_DEADLINE_S)
+        return self._actor
+
     async def open(self) -> None:
-        await answer(self.actor.open.remote(), SPAWN_DEADLINE_S)
+        await self._asked("open", deadline_s=SPAWN_DEADLINE_S)
 
     async def activate(self, account_ids: Sequence[str]) -> Activation:
-        data = await answer(self.actor.activate.remote(list(account_ids)), self._limits.activation_deadline_ms / 1000)
+        deadline_s = self._limits.activation_deadline_ms / 1000
+        data = await self._asked("activate", list(account_ids), deadline_s=deadline_s)
         return msgspec.msgpack.decode(data, type=Activation)
 
     async def handle(self, requests: tuple[Request, ...]) -> tuple[Reply, ...]:
-        return replies(await answer(self.actor.handle.remote(packed(requests)), self._attempt_s))
+        return replies(await self._asked("handle", packed(requests), deadline_s=self._attempt_s))
 
     async def see(self, version: int, quotes: dict[str, Quote]) -> int:
-        return int(await answer(self.actor.see.remote(version, _ENCODE(quotes)), CONTROL_DEADLINE_S))
+        return int(await self._asked("see", version, _ENCODE(quotes)))
 
     async def mark(self, pass_id: str, quotes: dict[str, Quote]) -> Tally:
-        data = await answer(self.actor.mark.remote(pass_id, _ENCODE(quotes)), self._limits.pass_deadline_ms / 1000)
+        deadline_s = self._limits.pass_deadline_ms / 1000
+        data = await self._asked("mark", pass_id, _ENCODE(quotes), deadline_s=deadline_s)
         return msgspec.msgpack.decode(data, type=Tally)
 
     async def passivate(self, account_ids: Sequence[str]) -> tuple[str, ...]:
-        return tuple(await answer(self.actor.passivate.remote(list(account_ids)), CONTROL_DEADLINE_S))
+        return tuple(await self._asked("passivate", list(account_ids)))
 
     async def hand_over(self, account_ids: Sequence[str]) -> tuple[str, ...]:
-        return tuple(await answer(self.actor.hand_over.remote(list(account_ids)), CONTROL_DEADLINE_S))
+        return tuple(await self._asked("hand_over", list(account_ids)))
 
     async def pulse(self) -> Pulse:
-        data = await answer(self.actor.pulse.remote(), CONTROL_DEADLINE_S)
-        return msgspec.msgpack.decode(data, type=Pulse)
+        return msgspec.msgpack.decode(await self._asked("pulse"), type=Pulse)
 
     async def roster(self) -> tuple[str, ...]:
-        return tuple(await answer(self.actor.roster.remote(), CONTROL_DEADLINE_S))
+        return tuple(await self._asked("roster"))
 
     async def close(self) -> None:
-        await answer(self.actor.close.remote(), CLOSE_DEADLINE_S)
+        await self._asked("close", deadline_s=CLOSE_DEADLINE_S)
+
+    async def _asked(self, method: str, *args: object, deadline_s: float = CONTROL_DEADLINE_S) -> Any:
+        actor = await self.actor()
+        return await answer(getattr(actor, method).remote(*args), deadline_s)
 
 
 class RayFleet:
@@ -118,31 +101,31 @@ class RayFleet:
 
     async def spawn(self, name: str, node: str | None) -> Host:
         options = host_options(name, self._config.namespace, node)
-        actor = self._actor_class.options(**options).remote(name, packed_config(self._config))
-        host = RayHost(name, actor, self._config)
+        made = self._actor_class.options(**options)
+        actor = await off_loop(lambda: made.remote(name, packed_config(self._config)), CONTROL_DEADLINE_S, late=end)
+        host = RayHost(name, self._config, actor)
         try:
             await host.open()
         except BaseException:
-            ray.kill(actor)  # half open is not open
+            end_some_time(actor)  # half open is not open
             raise
         return host
 
     async def existing(self) -> Sequence[Host]:
+        namespace = self._config.namespace
         hosts = []
-        for name in named(HOST_PREFIX, self._config.namespace):
+        for name in await off_loop(lambda: named(HOST_PREFIX, namespace), CONTROL_DEADLINE_S):
             with contextlib.suppress(Lost):  # it died since it was named
-                hosts.append(RayHost(name, find(name, self._config.namespace), self._config))
+                hosts.append(RayHost(name, self._config, await found(name, namespace, CONTROL_DEADLINE_S)))
         return hosts
 
     async def room(self) -> Room:
-        try:
-            return await asyncio.wait_for(asyncio.to_thread(_room, self._config), CONTROL_DEADLINE_S)
-        except (TimeoutError, RayError) as silent:
-            raise Lost(f"Ray does not say what nodes it has: {silent!r}") from silent
+        return await off_loop(lambda: _room(self._config), CONTROL_DEADLINE_S)
 
     async def discard(self, host: Host) -> None:
         if isinstance(host, RayHost):
-            ray.kill(host.actor, no_restart=True)
+            actor = await host.actor()
+            await off_loop(lambda: end(actor), CONTROL_DEADLINE_S)
 
 
 def room_for_hosts(per_cpu: int) -> int:
@@ -168,7 +151,7 @@ def named(prefix: str, namespace: str) -> list[str]:
 
 def reach(config: RuntimeConfig) -> Callable[[str], RayHost]:
     """How a client calls a host that the supervisor named."""
-    return lambda name: RayHost(name, find(name, config.namespace), config)
+    return lambda name: RayHost(name, config)
 
 
 class RayOverseer:
@@ -204,7 +187,7 @@ class RayOverseer:
 
     async def _call(self, method: str, *args: object, deadline_s: float = CONTROL_DEADLINE_S) -> bytes:
         if self._actor is None:
-            self._actor = await asyncio.to_thread(find, self._name, self._config.namespace)
+            self._actor = await found(self._name, self._config.namespace, deadline_s)
         try:
             data: bytes = await answer(getattr(self._actor, method).remote(*args), deadline_s)
         except Lost:
@@ -239,6 +222,6 @@ class RayAppender:
 
     async def _send(self, data: bytes, deadline_s: float) -> Sequence[AppendVerdict]:
         if self._actor is None:
-            self._actor = await asyncio.to_thread(find, self._name, self._namespace)
+            self._actor = await found(self._name, self._namespace, deadline_s)
         answered = await answer(self._actor.append.remote(data), deadline_s)
         return msgspec.msgpack.decode(answered, type=tuple[AppendVerdict, ...])
