@@ -3,7 +3,8 @@
 Guarantee: a book that is handed out is the one its ledger makes, up to the head that storage names: contiguous, each
 hash following from the one before, the last seq and hash equal to the head row's. An account whose ledger does not
 hold that fails closed and alone (G8), named with the seq that is wrong. A snapshot is only a cache: one that does
-not lead to the head is set aside and the account is replayed from its first event.
+not lead to the head, or stands for an event that is not there, is set aside and the account is replayed from its first
+event. What lies before a snapshot that holds is not read; `persistence.reconcile` does.
 """
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
@@ -79,7 +80,8 @@ async def load(store: Store, account_id: str, *, receipts_in_memory_max: int = R
     """An account nobody hosts, as its ledger stands, without claiming it; None where there is no such account.
 
     For reading only: by the time it is returned another writer may have gone on. That the ledger reaches its head is
-    not checked, since that would take the row lock of `Store.settle`. Raises `LedgerBroken` or `StoreUnavailable`.
+    not checked, since that would take the row lock of `Store.settle`; that nothing is shown which it does not hold, is.
+    Raises `LedgerBroken` or `StoreUnavailable`.
     """
     epoch = (await store.epochs([account_id])).get(account_id)
     if epoch is None:
@@ -87,11 +89,11 @@ async def load(store: Store, account_id: str, *, receipts_in_memory_max: int = R
     start = (await store.snapshots([account_id])).get(account_id)
 
     async def rebuilt(snapshot: StoredSnapshot | None) -> AccountBook | BrokenLedger:
-        after = snapshot.seq if snapshot else 0
+        after = snapshot.seq - 1 if snapshot else 0
         tail, fault = await _read_alone(store, account_id, after)
         if fault is not None:
             return BrokenLedger(account_id, after + len(tail) + 1, fault)
-        return _rebuilt(account_id, snapshot, tail, epoch=epoch, receipts_in_memory_max=receipts_in_memory_max)
+        return _rebuilt(account_id, snapshot, after, tail, epoch=epoch, receipts_in_memory_max=receipts_in_memory_max)
 
     book = await rebuilt(start)
     if isinstance(book, BrokenLedger) and start is not None:
@@ -115,13 +117,14 @@ async def _swept(
     if not heads:
         return
     waiting = dict(heads)
-    after = {account_id: snapshots[account_id].seq if account_id in snapshots else 0 for account_id in heads}
+    after = {account_id: _after(head, snapshots.get(account_id)) for account_id, head in heads.items()}
 
     def rebuilt(account_id: str, tail: list[RecordedEvent]) -> AccountBook | BrokenLedger:
         head = waiting.pop(account_id)
         book = _rebuilt(
             account_id,
             snapshots.get(account_id),
+            after[account_id],
             tail,
             epoch=head.epoch,
             receipts_in_memory_max=receipts_in_memory_max,
@@ -143,6 +146,14 @@ async def _swept(
                 yield BrokenLedger(account_id, after[account_id] + len(tail) + 1, fault)
     for account_id in list(waiting):
         yield rebuilt(account_id, [])
+
+
+def _after(head: Head, snapshot: StoredSnapshot | None) -> int:
+    """The seq after which events are read: that of the snapshot, or the one before it where no later event would show
+    that the snapshot is of this ledger."""
+    if snapshot is None:
+        return 0
+    return snapshot.seq - 1 if snapshot.seq == head.last_seq else snapshot.seq
 
 
 async def _read_alone(store: Store, account_id: str, after: int) -> tuple[list[RecordedEvent], str | None]:
@@ -188,14 +199,20 @@ class Decoding:
 def _rebuilt(
     account_id: str,
     snapshot: StoredSnapshot | None,
+    after: int,
     tail: list[RecordedEvent],
     *,
     epoch: int,
     receipts_in_memory_max: int,
 ) -> AccountBook | BrokenLedger:
-    """The book that the tail makes of the snapshot, or of nothing; all of it is durable."""
+    """The book that the tail makes of the snapshot, or of nothing; all of it is durable. A tail from before the
+    snapshot, `after` being less than its seq, has to begin with the event that the snapshot was taken at."""
     if snapshot is None and not tail:
         return BrokenLedger(account_id, 1, "the ledger is empty")
+    if snapshot is not None and after < snapshot.seq:
+        if not tail or (tail[0].seq, tail[0].hash) != (snapshot.seq, snapshot.state.head):
+            return BrokenLedger(account_id, snapshot.seq, "the snapshot was taken at an event that is not there")
+        tail = tail[1:]
     decoding = Decoding(snapshot.seq if snapshot is not None else 0, tail)
     try:
         if snapshot is not None:

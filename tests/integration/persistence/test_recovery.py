@@ -221,6 +221,30 @@ async def test_a_ledger_that_ends_before_its_head_or_goes_on_after_it(
     assert same(found.books[whole.id], whole)
 
 
+async def test_a_snapshot_does_not_stand_in_for_events_that_are_gone(store: PostgresStore, tamper: Callable[..., None]):
+    """After a shutdown every account has a snapshot at its head."""
+    cut, whole, *_ = lives = await lively(store)
+    for life in lives:
+        await life.snapshot()
+    ends = cut.book.account.seq - 3
+    tamper(f"delete from prop_ledger_events where account_id = '{cut.id}' and seq > {ends}")
+    shown = await load(store, cut.id)
+    assert shown is not None
+    assert shown.account.seq == ends
+    found = await recovered(store, lives)
+    assert {account_id: failure.seq for account_id, failure in found.failures.items()} == {cut.id: ends + 1}
+    assert same(found.books[whole.id], whole)
+
+
+async def test_a_snapshot_of_another_history_is_not_shown(store: PostgresStore):
+    (life, *_) = await lively(store)
+    other = msgspec.structs.replace(life.book.state, head=bytes(32))
+    await store.save_snapshots([StoredSnapshot(life.id, life.book.account.seq, life.book.epoch, other)])
+    shown = await load(store, life.id)
+    assert shown is not None
+    assert shown.head == life.book.head
+
+
 async def test_nothing_to_recover(store: PostgresStore):
     assert await recover(store, {}, receipts_in_memory_max=4) == Recovered({}, {})
 
