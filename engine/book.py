@@ -12,12 +12,12 @@ import msgspec
 
 from engine import canonical, corrections
 from engine.account import Account
-from engine.changes import Changes, PlacedEvent, changes
+from engine.changes import Changes, PlacedEvent, changes, receipts
 from engine.commands import Action, Command, Correction, CreateAccount, TakeAction, differing
 from engine.decide import Context, Decision, decide
 from engine.events import AccountCreated, AccountRecomputed, Event, RecordedEvent
 from engine.evolve import begin, evolve
-from engine.invariants import InvariantBroken, invariant
+from engine.invariants import InvariantBroken, check, invariant
 from engine.receipts import ActionKey, Receipt, Receipts
 from engine.rejections import Refusal
 from engine.views import ActionResult
@@ -81,6 +81,8 @@ class AccountBook:
 
     @classmethod
     def restored(cls, state: BookState, *, epoch: int, receipts_in_memory_max: int) -> Self:
+        """The book of a snapshot; raises `InvariantBroken`, since nobody here has seen it made."""
+        check(state.account)
         receipts = Receipts(state.seen, recent_max=receipts_in_memory_max)
         return cls(state.account, epoch=epoch, head=state.head, receipts=receipts)
 
@@ -168,12 +170,14 @@ class AccountBook:
         placed = []
         for recorded, event in events:
             account_id, seq = self.account.id, self.account.seq + 1
-            invariant(recorded.account_id == account_id, f"an event of {recorded.account_id} in {account_id}")
-            invariant(recorded.seq == seq, f"ledger of {account_id}: seq {seq} is missing, {recorded.seq} found")
+            if recorded.account_id != account_id:
+                raise InvariantBroken(f"an event of {recorded.account_id} in {account_id}")
+            if recorded.seq != seq:
+                raise InvariantBroken(f"ledger of {account_id}: seq {seq} is missing, {recorded.seq} found")
             self.account = evolve(self.account, event, recorded.occurred_at)
             self.head = verified(self.head, recorded)
             placed.append(PlacedEvent(seq, recorded.occurred_at, event))
-        for receipt in changes(self.account, placed).receipts:
+        for receipt in receipts(self.account, placed):
             self.receipts.add(receipt)
         return placed
 
@@ -222,7 +226,8 @@ def verified(previous: bytes, recorded: RecordedEvent) -> bytes:
         occurred_at=recorded.occurred_at,
         payload=recorded.payload,
     )
-    invariant(expected == recorded.hash, f"ledger of {recorded.account_id}: the hash of seq {recorded.seq} is wrong")
+    if expected != recorded.hash:
+        raise InvariantBroken(f"ledger of {recorded.account_id}: the hash of seq {recorded.seq} is wrong")
     return expected
 
 

@@ -113,6 +113,12 @@ def changes(account: Account, events: Iterable[PlacedEvent]) -> Changes:
     return Changes(tuple(orders.values()), tuple(fills.values()), tuple(positions.values()), tuple(receipts), amendment)
 
 
+def receipts(account: Account, events: Iterable[PlacedEvent]) -> tuple[Receipt, ...]:
+    """Only the receipts of `changes`; marks, which are most of a quiet ledger, have none and cost nothing."""
+    acted = [placed for placed in events if not isinstance(placed.event, MarkedToMarket)]
+    return changes(account, acted).receipts if acted else ()
+
+
 def _amended(orders: dict[str, OrderView], fills: dict[str, FillView], voided: FillVoided) -> Amendment:
     """Correct the rows that are at hand, and name the others. Receipts stay as they were answered."""
     for order_id in voided.order_ids:

@@ -5,7 +5,7 @@ figure that the state also carries, the two are compared (asserted twice: where 
 """
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -39,6 +39,10 @@ from engine.money import ZERO
 from engine.positions import Position, PositionKey, marked
 from engine.record import Curve, Tally, begun
 
+TALLIED: Final = (FillBooked, PositionClosed, FillVoided)
+BALANCE_SHOWN: Final = (PositionChanged, MarkedToMarket, FillVoided)
+"""Events that restate cash and equity."""
+
 
 def begin(event: AccountCreated, *, account_id: str, at: datetime) -> Account:
     """The account after its first event."""
@@ -61,18 +65,16 @@ def evolve(account: Account, event: Event, at: datetime) -> Account:
     if at < account.last_at:
         raise InvariantBroken(f"event {account.seq + 1} of {account.id} lies before the one it follows")
     changes = _changes(account, event, at)
-    after = replace(
-        account,
-        seq=account.seq + 1,
-        last_at=at,
-        day=_day(account, event, at),
-        tally=_tally(account, event),
-        curve=_curve(account, event, at),
-        **changes,
-    )
+    if account.day is not None:
+        changes["day"] = _day(account, event, at)
+    if isinstance(event, TALLIED):
+        changes["tally"] = _tally(account, event)
+    if account.curve is not None or isinstance(event, AccountStarted):
+        changes["curve"] = _curve(account, event, at)
+    after = replace(account, seq=account.seq + 1, last_at=at, **changes)
     equity = check(after, account)
-    if isinstance(event, PositionChanged | MarkedToMarket | FillVoided):
-        invariant(after.cash == event.cash and equity == event.equity, f"{event.TYPE} restates another balance")
+    if isinstance(event, BALANCE_SHOWN) and not (after.cash == event.cash and equity == event.equity):
+        raise InvariantBroken(f"{event.TYPE} restates another balance")
     return after
 
 
@@ -192,7 +194,7 @@ def _curve(account: Account, event: Event, at: datetime) -> Curve | None:
             curve = curve.held(at, is_exposed=False)
         case FillVoided():
             curve = curve.held(at, is_exposed=bool(event.positions))
-    if isinstance(event, PositionChanged | MarkedToMarket | FillVoided):
+    if isinstance(event, BALANCE_SHOWN):
         return curve.shown(event.equity, event.high_watermark)
     return curve
 

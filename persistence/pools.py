@@ -53,20 +53,26 @@ def connection_pool(
 
 
 async def rows(
-    pool: Pool, make_row: AsyncRowFactory[Row], query: Query, parameters: Parameters | None = None
+    pool: Pool,
+    make_row: AsyncRowFactory[Row],
+    query: Query,
+    parameters: Parameters | None = None,
+    *,
+    is_binary: bool = False,
 ) -> list[Row]:
     """All rows of one query, run again once where its connection had died unnoticed; raises `StoreUnavailable`.
 
-    For queries only: a statement that writes must not be run twice.
+    For queries only: a statement that writes must not be run twice. `is_binary`: in Postgres' binary form, which for
+    large values of bytes is half as long and need not be decoded.
     """
     try:
         try:
-            return await _fetched(pool, make_row, query, parameters)
+            return await _fetched(pool, make_row, query, parameters, is_binary)
         except UNREACHABLE as error:
             if not _is_lost(error):
                 raise
             await pool.check()  # the others of this pool died with it
-            return await _fetched(pool, make_row, query, parameters)
+            return await _fetched(pool, make_row, query, parameters, is_binary)
     except UNREACHABLE as error:
         raise unavailable(error) from error
 
@@ -92,8 +98,8 @@ def _is_lost(error: psycopg.Error) -> bool:
 
 
 async def _fetched(
-    pool: Pool, make_row: AsyncRowFactory[Row], query: Query, parameters: Parameters | None
+    pool: Pool, make_row: AsyncRowFactory[Row], query: Query, parameters: Parameters | None, is_binary: bool
 ) -> list[Row]:
     async with pool.connection() as connection, connection.cursor(row_factory=make_row) as cursor:
-        await cursor.execute(query, parameters)
+        await cursor.execute(query, parameters, binary=is_binary)
         return await cursor.fetchall()

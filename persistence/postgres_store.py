@@ -14,10 +14,10 @@ Errors of `commit`, by what is known:
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+import re
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, Final, LiteralString, Self
-from uuid import UUID
 
 import psycopg
 from msgspec import json
@@ -180,7 +180,7 @@ class PostgresStore(Store):
                 return heads
 
     async def claim(self, account_ids: Sequence[str]) -> Mapping[str, Head]:
-        ids = _known(account_ids)
+        ids = _array(_known(account_ids))
         try:
             return await self._claimed(ids, statements.LOCK_HEADS)
         except StoreUnavailable as away:
@@ -212,15 +212,15 @@ class PostgresStore(Store):
     # ------------------------------------------------------------ reading
 
     async def epochs(self, account_ids: Sequence[str]) -> Mapping[str, int]:
-        return dict(await queried(self._pool, tuple_row, statements.EPOCHS, (_known(account_ids),)))
+        return dict(await queried(self._pool, tuple_row, statements.EPOCHS, (_array(_known(account_ids)),)))
 
     async def snapshots(self, account_ids: Sequence[str]) -> Mapping[str, StoredSnapshot]:
         found: dict[str, StoredSnapshot] = {}
         below = dict.fromkeys(_known(account_ids), _BELOW_ANY)
         while below:
-            wanted = (list(below), list(below.values()))
+            wanted = (_array(below), _array(below.values()))
             passed_over = {}
-            for row in await queried(self._pool, tuple_row, statements.NEWEST_SNAPSHOTS, wanted):
+            for row in await queried(self._pool, tuple_row, statements.NEWEST_SNAPSHOTS, wanted, is_binary=True):
                 packed = PackedSnapshot(*row)
                 snapshot = snapshots.unpacked(packed)
                 if snapshot is None:
@@ -234,14 +234,14 @@ class PostgresStore(Store):
         ids = sorted(_known(after))
         try:
             for start in range(0, len(ids), STREAM_ACCOUNTS):
-                part = ids[start : start + STREAM_ACCOUNTS]
+                asked = ids[start : start + STREAM_ACCOUNTS]
                 async with self._pool.connection() as connection, connection.transaction():
                     await connection.execute(f"SET LOCAL idle_in_transaction_session_timeout = {STREAM_IDLE_MS}")
-                    async with connection.cursor(name="ledger") as cursor:
-                        cursor.itersize = STREAM_ROWS
-                        await cursor.execute(statements.LEDGER, (part, [after[account_id] for account_id in part]))
-                        async for row in cursor:
-                            yield _recorded(row)
+                    async with connection.cursor(name="ledger", binary=True) as cursor:
+                        await cursor.execute(statements.LEDGER, (_array(asked), _array(map(after.__getitem__, asked))))
+                        while part := await cursor.fetchmany(STREAM_ROWS):
+                            for row in part:
+                                yield _recorded(row)
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             raise unavailable(error) from error
 
@@ -335,7 +335,7 @@ class PostgresStore(Store):
     async def _locked_heads(self, account_ids: Sequence[str]) -> dict[str, Head]:
         async with self._fresh() as connection, connection.transaction():
             await connection.execute(f"SET LOCAL lock_timeout = {SETTLE_LOCK_MS}")
-            cursor = await connection.execute(statements.LOCK_HEADS, (_known(account_ids),))
+            cursor = await connection.execute(statements.LOCK_HEADS, (_array(_known(account_ids)),))
             return _heads(await cursor.fetchall())
 
     def _no_longer_in_doubt(self, account_ids: Sequence[str]) -> None:
@@ -361,14 +361,15 @@ class PostgresStore(Store):
 
 def _known(account_ids: Sequence[str] | Mapping[str, int]) -> list[str]:
     """The ids that can be ids at all: one that is no UUID is an unknown account."""
-    return [account_id for account_id in account_ids if _is_uuid(account_id)]
+    return [account_id for account_id in account_ids if _UUID.fullmatch(account_id)]
 
 
-def _is_uuid(text: str) -> bool:
-    try:
-        return str(UUID(text)) == text
-    except ValueError:
-        return False
+def _array(values: Iterable[object]) -> str:
+    """As Postgres reads an array; of ids and numbers, which need no quotes."""
+    return "{" + ",".join(map(str, values)) + "}"
+
+
+_UUID: Final = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 
 
 def _heads(found: Sequence[tuple[Any, ...]]) -> dict[str, Head]:

@@ -101,6 +101,7 @@ async def test_a_readable_snapshot_that_misleads_is_set_aside(store: PostgresSto
     lies = [
         msgspec.structs.replace(state, head=bytes(32)),
         msgspec.structs.replace(state, account=msgspec.structs.replace(account, seq=account.seq - 1)),
+        msgspec.structs.replace(state, account=msgspec.structs.replace(account, cash=account.cash + ONE)),
     ]
     for lie in lies:
         await store.save_snapshots([StoredSnapshot(life.id, lie.account.seq, life.book.epoch, lie)])
