@@ -1,8 +1,8 @@
 """Fleet: open accounts in a database, many and at once, as a restart finds them.
 
-They come by COPY: the account, its balance and head, its open positions and a snapshot. No event stands behind them: a
-snapshot at the head is all that an activation reads. No two are alike, in size, side, market or price of entry, so that
-nothing can be worked out once for many.
+They come by COPY: the account, its balance and head, its open positions, a snapshot at the head and the event that it
+was taken at. That is all an activation reads; the event stands for the whole ledger and says nothing. No two accounts
+are alike, in size, side, market or price of entry, so that nothing can be worked out once for many.
 """
 
 import random
@@ -143,6 +143,7 @@ def _rows(chunk: list[tuple[Account, bytes]]) -> Iterator[tuple[Columns, list[Ro
     appends = [_append(account, head) for account, head in chunk]
     yield ACCOUNTS, [account_row(account) for account, _ in chunk]
     yield HEADS, [head[:2] + head[3:] for head in rows.heads(appends)]
+    yield rows.EVENTS, rows.events(appends)
     yield rows.POSITIONS, rows.positions(appends)
     kept = [
         StoredSnapshot(account.id, account.seq, 0, BookState(account, head, frozenset())) for account, head in chunk
@@ -170,7 +171,7 @@ def account_row(account: Account) -> Row:
 
 def _append(account: Account, head: bytes) -> Append:
     """As if its last event had just been appended, for the rows that follow from it."""
-    last = RecordedEvent(account.id, account.seq, PositionOpened.TYPE, 1, account.last_at, 0, "fleet", b"", head)
+    last = RecordedEvent(account.id, account.seq, PositionOpened.TYPE, 1, account.last_at, 0, "fleet", b"{}", head)
     return Append(
         account_id=account.id,
         epoch=0,
