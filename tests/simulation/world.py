@@ -26,7 +26,7 @@ from persistence.memory_store import MemoryStore
 from persistence.store import Append, StoreUnavailable
 from tests.simulation.storage import FaultyStore, StoreSeenBy
 from tests.simulation.virtual import Process
-from tests.support.audit import QuoteKey
+from tests.support.audit_prices import QuoteKey
 
 Answer = TypeVar("Answer")
 

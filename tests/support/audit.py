@@ -10,8 +10,9 @@ Invariants are numbered as the fault catalogue numbers them::
     I5   one outcome a key, in the ledger, in its receipt and in every answer
     I7   cash = start + realized - fees; a position is the sum of its fills; equity = cash + unrealized; the high
          watermark is the greatest equity: all of it computed anew from quantities and prices, without what was voided
-    I8   nothing but refusals and corrections after an account has ended, and it ends once
-    I9   a fill's price was a recorded quote, no older than the policy allows
+    I8   nothing but refusals and notes of a recompute after an account has ended, and it ends once
+    I9   a fill's price is what the policy makes of a recorded quote, a mark's is the middle of one, and neither quote
+         is older than the policy allows
     I10  what was acknowledged before a request was sent lies before what the request did; a read shows what was
          acknowledged a read lease before it was sent
     I13  time does not run backwards along seq
@@ -22,21 +23,20 @@ I6 (replay = tables = live) is `prop verify`'s: see `persistence.reconcile`.
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from tests.support.audit_money import money
+from tests.support.audit_prices import QuoteKey, prices
 from tests.support.history import History, Operation
 
 Key = tuple[str, str]
 READ_LEASE_S: Final = 5.0
 """How long an activation may answer reads on the strength of its last confirmed epoch (DESIGN section 9)."""
-QuoteKey = tuple[str, Decimal, Decimal, datetime]
 
-AHEAD_MAX: Final = timedelta(seconds=5)
 ENDINGS: Final = {"account_liquidated", "account_completed"}
-AFTER_THE_END: Final = {"action_rejected", "fill_voided", "account_recomputed"}
+AFTER_THE_END: Final = {"action_rejected", "account_recomputed"}
 AFTER_AN_ORDER: Final = 2
 """A filled order's decision ends with the second event after it: its fill, and the position it made."""
 
@@ -111,7 +111,7 @@ def _audited(rows: AccountRows, operations: Sequence[Operation], recorded: set[Q
         ("I5", _one_outcome(ledger, rows.receipts, operations)),
         ("I7", money(ledger, rows.cash)),
         ("I8", _ended_once(ledger)),
-        ("I9", _priced(ledger, recorded)),
+        ("I9", prices(ledger, recorded)),
         ("I10", _ordered(rows.receipts, operations)),
         ("I13", _in_time(ledger)),
     )
@@ -198,27 +198,6 @@ def _ended_once(ledger: Sequence[EventRow]) -> Iterator[str]:
             yield f"event {event.seq} ({event.type}) after the end at {ended}"
         if event.type in ENDINGS:
             ended = event.seq
-
-
-def _priced(ledger: Sequence[EventRow], recorded: set[QuoteKey]) -> Iterator[str]:
-    """The age of a quote is what the ledger's times make it. They stand still where a clock was set back; then the
-    order says at which age its gates judged."""
-    ages_ms: Mapping[str, int] = {}
-    for place, event in enumerate(ledger):
-        if event.type == "account_created":
-            ages_ms = event.payload["opening"]["policy"]["quoteMaxAgeMs"]
-        if event.type != "fill_booked":
-            continue
-        age_max = timedelta(milliseconds=ages_ms["liquidate" if event.payload["intent"] == "liquidate" else "trade"])
-        quote = event.payload["quote"]
-        observed_at = datetime.fromisoformat(quote["observedAt"])
-        if (quote["symbol"], Decimal(quote["bid"]), Decimal(quote["ask"]), observed_at) not in recorded:
-            yield f"event {event.seq} was filled at a quote that nobody recorded: {quote}"
-        before, order, age = ledger[place - 2], ledger[place - 1], event.at - observed_at
-        if order.type == "order_validated" and order.at == before.at:
-            age = timedelta(milliseconds=order.payload["quoteAgeMs"])
-        if not -AHEAD_MAX <= age <= age_max:
-            yield f"event {event.seq} was filled at a quote of {observed_at}, at {event.at}"
 
 
 def _ordered(receipts: Sequence[ReceiptRow], operations: Sequence[Operation]) -> Iterator[str]:

@@ -9,7 +9,8 @@ from psycopg.rows import tuple_row
 
 from engine.canonical import plain
 from persistence.memory_store import MemoryStore
-from tests.support.audit import AccountRows, EventRow, QuoteKey, ReceiptRow
+from tests.support.audit import AccountRows, EventRow, ReceiptRow
+from tests.support.audit_prices import QuoteKey
 
 HEADS = "select account_id::text, last_seq, cash from prop_account_balances order by account_id"
 EVENTS = "select account_id::text, seq, epoch, type, occurred_at, payload from prop_ledger_events"

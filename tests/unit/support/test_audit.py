@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from persistence.memory_store import MemoryStore
-from tests.support.audit import AccountRows, EventRow, QuoteKey, Violation, audit
+from tests.support.audit import AccountRows, EventRow, Violation, audit
+from tests.support.audit_prices import QuoteKey
 from tests.support.audit_rows import as_wire, in_memory
 from tests.support.history import History, Operation, read
 from tests.support.lively import lively
@@ -70,9 +71,12 @@ def sound() -> Case:
             )
         )
     accounts, _ = in_memory(store, [])
-    for event in (event for rows in accounts for event in rows.events if event.type == "fill_booked"):
-        quote = event.payload["quote"]
-        quotes.append((quote["symbol"], Decimal(quote["bid"]), Decimal(quote["ask"]), event.at))
+    for event in (event for rows in accounts for event in rows.events):
+        if event.type == "fill_booked":
+            quote = event.payload["quote"]
+            quotes.append((quote["symbol"], Decimal(quote["bid"]), Decimal(quote["ask"]), event.at))
+        for mark in event.payload.get("marks", ()):
+            quotes.append((mark["symbol"], Decimal(mark["price"]) - 1, Decimal(mark["price"]) + 1, event.at))
     return Case(history, accounts, quotes)
 
 
@@ -187,6 +191,34 @@ def _stale_quote(case: Case) -> None:
     case.restate("fill_booked", "quote", quote)
 
 
+def _price_of_its_own(case: Case) -> None:
+    fill = case.event("fill_booked")
+    case.restate("fill_booked", "price", str(Decimal(fill.payload["price"]) + 1))
+
+
+def _marked_at_no_quote(case: Case) -> None:
+    mark = case.event("mark_to_market")
+    first, *others = mark.payload["marks"]
+    case.restate("mark_to_market", "marks", [{**first, "observedAt": "2026-01-05T12:00:00.000001Z"}, *others])
+
+
+def _marked_at_an_old_quote(case: Case) -> None:
+    mark = case.event("mark_to_market")
+    old = mark.at - timedelta(minutes=3)
+    first, *others = mark.payload["marks"]
+    price = Decimal(first["price"])
+    case.quotes.append((first["symbol"], price - 1, price + 1, old))
+    case.restate("mark_to_market", "marks", [{**first, "observedAt": old.isoformat()}, *others])
+
+
+def _voided_after_the_end(case: Case) -> None:
+    rows = next(rows for rows in case.accounts if _has(rows, "account_completed"))
+    started = next(event for event in rows.events if event.type == "account_started")
+    figures = dict.fromkeys(("cash", "equity", "highWatermark", "realizedPnl", "feesPaid"), "1.00000000")
+    voided = {"fillIds": [], **figures}
+    rows.events.append(replace(started, seq=len(rows.events) + 1, type="fill_voided", payload=voided))
+
+
 def _overtaken(case: Case) -> None:
     of_one = [each for each in case.operations if each.account_id == case.rows.account_id]
     last = case.operations.index(of_one[-1])
@@ -238,8 +270,12 @@ def _time_runs_backwards(case: Case) -> None:
         ("I7", _equity_invented),
         ("I7", _watermark_falls),
         ("I8", _traded_after_the_end),
+        ("I8", _voided_after_the_end),
         ("I9", _unrecorded_quote),
         ("I9", _stale_quote),
+        ("I9", _price_of_its_own),
+        ("I9", _marked_at_no_quote),
+        ("I9", _marked_at_an_old_quote),
         ("I10", _overtaken),
         ("I10", _at_the_same_place),
         ("I10", _stale_read),
