@@ -1,10 +1,14 @@
 """Named limits and cadences of the runtime, as plain values: `gateway.bootstrap` fills them from the settings."""
 
+from typing import Literal
+
 import msgspec
+
+MarkLedger = Literal["every", "on_change"]
 
 
 class HostLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Of one account host."""
+    """Of one account host. `mark_ledger`: its passes write every mark, or only those that bring a change."""
 
     queued_batches_per_account_max: int = 64
     receipts_in_memory_max: int = 256
@@ -12,6 +16,7 @@ class HostLimits(msgspec.Struct, frozen=True, kw_only=True):
     snapshot_every_events: int = 500
     idle_ms: int = 5_000
     marks_per_turn: int = 200
+    mark_ledger: MarkLedger = "every"
     hand_over_ms: int = 2_000
     append_events_max: int = 2_000
     append_bytes_max: int = 4 * 1024 * 1024

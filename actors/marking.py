@@ -85,7 +85,8 @@ class Marking:
 
     def _mark_one(self, hosted: Hosted, pass_id: str, quotes: dict[str, Quote]) -> Entry | None:
         try:
-            entry = hosted.book.submit(MarkToMarket(pass_id), Context(self._now(), quotes), request_id=pass_id)
+            command = MarkToMarket(pass_id, unless_unchanged=self._limits.mark_ledger == "on_change")
+            entry = hosted.book.submit(command, Context(self._now(), quotes), request_id=pass_id)
         except Exception as broken:
             self._poison(hosted, f"{type(broken).__name__}: {broken}", counts=True)
             return None

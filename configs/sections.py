@@ -138,6 +138,10 @@ class MarkingSettings(Section):
 
     cadence_ms: OrOff
     """Between marking passes; 0 is off, and only ``prop mark-to-market`` marks."""
+    mark_ledger: Literal["every", "on_change"]
+    """``every``: a ``mark_to_market`` event of each account with positions at each pass; ``on_change``: none where no
+    price that values the account has changed since its last mark, so that quiet markets do not fill the ledger. Then
+    ``markedAt`` says since when the price stands, and standings use the newest pass that wrote a mark of everybody."""
 
 
 class QuoteSettings(Section):

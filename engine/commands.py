@@ -95,9 +95,11 @@ class LiquidateAccount(msgspec.Struct, frozen=True, gc=False, tag="liquidate"):
 
 
 class MarkToMarket(msgspec.Struct, frozen=True, gc=False, tag="mark_to_market"):
-    """Value every open position; liquidate when the drawdown is breached. `pass_id` names the price vector."""
+    """Value every open position; liquidate when the drawdown is breached. `pass_id` names the price vector. With
+    `unless_unchanged` nothing is written where every price is that of the last mark: only the rules are judged."""
 
     pass_id: str
+    unless_unchanged: bool = False
 
 
 class VoidFill(msgspec.Struct, frozen=True, gc=False, tag="void_fill"):

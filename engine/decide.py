@@ -197,7 +197,8 @@ def _mark(draft: _Draft, command: MarkToMarket) -> Decision:
         if reasons != account.stale:
             draft.happens(MarkToMarketFailed(pass_id=command.pass_id, failures=quotes))
         return draft.done("failed", quotes)
-    draft.happens(drawdown.mark(account, quotes, command.pass_id))
+    if not (command.unless_unchanged and drawdown.is_marked_at(account, quotes)):
+        draft.happens(drawdown.mark(account, quotes, command.pass_id))
     return _judged(draft, command.pass_id, "marked")
 
 

@@ -34,6 +34,14 @@ def in_order(account: Account) -> list[Position]:
     return [account.positions[key] for key in sorted(account.positions)]
 
 
+def is_marked_at(account: Account, quotes: dict[str, Quote]) -> bool:
+    """Whether a mark at these quotes, one for each position, would leave balance, watermark and valuation as they are:
+    it would only say so again."""
+    if account.stale or account.equity > account.high_watermark:
+        return False
+    return all(position.mark_price == quotes[position.symbol].mid for position in account.positions.values())
+
+
 def mark(account: Account, quotes: dict[str, Quote], pass_id: str) -> MarkedToMarket:
     """Every position at its quote's mid; `quotes` has one for each."""
     marks, unrealized = [], ZERO

@@ -142,6 +142,7 @@ def runtime_config(settings: Settings, database_url: str, room: int) -> RuntimeC
             receipts_in_memory_max=actors.receipts_in_memory_max,
             read_lease_ms=actors.read_lease_ms,
             snapshot_every_events=settings.recovery.snapshot_every_events,
+            mark_ledger=settings.marking.mark_ledger,
             append_events_max=persister.commit_events_max,
             append_bytes_max=persister.queue_bytes_max // 4,
         ),

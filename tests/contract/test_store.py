@@ -3,17 +3,23 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
+from decimal import Decimal
 
 import msgspec
 import psycopg
 import pytest
 from msgspec.structs import replace
 
+from actors.hosting import AccountHost
+from actors.limits import HostLimits
 from engine.book import replayed
 from engine.canonical import GENESIS, plain
 from engine.commands import LockAccount, PauseAccount, VoidFill, VoidOrder
+from engine.quotes import observed
 from engine.views import FillView, OrderView, PositionView
 from persistence import codec, group
+from persistence.committer import Committer
 from persistence.memory_store import MemoryStore
 from persistence.pools import connection_pool
 from persistence.postgres_store import PostgresStore
@@ -460,3 +466,24 @@ async def test_accounts_with_open_positions_are_hosted_first(store: Store):
     ):
         await store.commit([append])
     assert list(await store.hostable()) == [exposed.id, locked.id, flat.id, closed.id]
+
+
+async def test_a_pass_that_writes_only_changes_leaves_ledger_tables_and_live_account_alike(store: Store) -> None:
+    author = await Author(1).begin(store)
+    assert await store.commit([author.open("BTC-USD")]) == {author.id: "committed"}
+    committer, now = Committer(store), author.book.account.last_at
+    host = AccountHost("host", store, committer, HostLimits(mark_ledger="on_change"), now=lambda: now)
+    await host.activate([author.id])
+    seqs = []
+    for number, price in enumerate((60_000, 60_000, 60_000, 60_001, 60_001)):
+        now += timedelta(seconds=1)
+        quotes = {"BTC-USD": observed("BTC-USD", Decimal(price), Decimal(price), None, "test", now)}
+        assert (await host.mark(f"pass-{number}", quotes)).marked == 1
+        stored = await store.stored(author.id)
+        live = host._hosted[author.id].book
+        assert not examined(stored, live, epoch=live.epoch, receipts_in_memory_max=8).drift
+        seqs.append(live.account.seq)
+    first = seqs[0]
+    assert seqs == [first, first, first, first + 1, first + 1]
+    await host.close()
+    await committer.close()

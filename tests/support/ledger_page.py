@@ -270,8 +270,8 @@ def liquidate(reason: str = "because") -> LiquidateAccount:
     return LiquidateAccount(reason)
 
 
-def mark(pass_id: str = "pass-1") -> MarkToMarket:
-    return MarkToMarket(pass_id)
+def mark(pass_id: str = "pass-1", *, unless_unchanged: bool = False) -> MarkToMarket:
+    return MarkToMarket(pass_id, unless_unchanged)
 
 
 def void_fill(place: int, *, cascade: bool = False) -> Voiding:

@@ -62,14 +62,14 @@ def opening(key: str, *, quantity: str = "0.1", run: str = "run-1") -> Take:
 class Desk:
     """A host over a memory store, with a clock that stands still until it is moved."""
 
-    def __init__(self, **limits: int) -> None:
+    def __init__(self, **limits: Any) -> None:
         self.now = NOW
         self.seconds = 0.0
         self.store = MemoryStore()
         self.appender = SteeredAppender(self.store)
         self.host = self.another_host("h", None, **limits)
 
-    def another_host(self, name: str, appender: Appender | None = None, **limits: int) -> AccountHost:
+    def another_host(self, name: str, appender: Appender | None = None, **limits: Any) -> AccountHost:
         return AccountHost(
             name,
             self.store,

@@ -1,11 +1,17 @@
 """Marks and liquidation: what a price may do to an account, and what no price must not."""
 
+import random
+from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
+from engine.account import Account, Counters
 from engine.drawdown import in_order
+from engine.policy import MaxDailyLoss, TrailingDrawdown
 from engine.quotes import observed
 from engine.views import snapshot_view
 from tests.support.ledger_page import (
@@ -100,6 +106,69 @@ def test_a_bad_quote_marks_nothing_and_liquidates_nobody(market: Step, code):
     assert page.account.positions == before.positions
     assert page.account.status == "active"
     assert snapshot_view(page.account).valuation == "stale"
+
+
+IF_CHANGED = mark("quiet", unless_unchanged=True)
+
+
+def test_a_mark_that_would_change_nothing_need_not_be_written():
+    page = given(opened(), open_long("SOL-USD", 10), open_short("ETH-USD", 1), priced("SOL-USD", 110), mark())
+    page.when(later(1), IF_CHANGED).outcome("marked").then()
+    page.when(priced("SOL-USD", 110, bid=109, ask=111), priced("BTC-USD", 1), IF_CHANGED).outcome("marked").then()
+    page.when(priced("ETH-USD", "2000.00000001"), IF_CHANGED).outcome("marked").then(mark_to_market())
+    page.when(mark()).then(mark_to_market())  # where it was not asked for, each is written
+
+
+def test_a_mark_at_old_prices_is_written_where_the_valuation_was_stale():
+    page = given(opened(), open_long("SOL-USD", 1), unpriced("SOL-USD"), mark(), priced("SOL-USD", 100))
+    page.when(IF_CHANGED).outcome("marked").then(mark_to_market())
+    assert snapshot_view(page.account).valuation == "full"
+
+
+def test_rules_are_judged_though_no_price_has_changed():
+    """The fee alone has taken the account to its floor, which only a mark looks at."""
+    page = given(opened(10_000, max_drawdown="0.001"), open_long("SOL-USD", 200))
+    page.when(IF_CHANGED).outcome("liquidated").then(liquidation_triggered(), *CLOSED, account_liquidated())
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_an_account_is_the_same_whether_unchanged_marks_are_written_or_not(seed: int):
+    chance = random.Random(seed)
+    rules: dict[str, Any] = {
+        "trailing_drawdown": TrailingDrawdown(mode="intraday_equity", fraction=Decimal("0.02")),
+        "max_daily_loss": MaxDailyLoss(of="equity", fraction=Decimal("0.012")),
+    }
+    every, changed = (given(opened(**rules), open_long("SOL-USD", 300), open_short("ETH-USD", 10)) for _ in range(2))
+    mids = {"SOL-USD": 100, "ETH-USD": 2_000}
+    for _ in range(60):
+        mids |= {"SOL-USD": chance.randint(98, 101)} if chance.random() < 0.2 else {}
+        mids |= {"ETH-USD": chance.randint(1_990, 2_010)} if chance.random() < 0.2 else {}
+        steps: list[Step] = [
+            later(chance.choice((1, 60, 40_000))),
+            *(priced(symbol, mid) for symbol, mid in mids.items()),
+        ]
+        if every.account.is_terminal:
+            break
+        every.when(*steps, mark())
+        changed.when(*steps, IF_CHANGED)
+        assert _but_for_times(changed.account) == _but_for_times(every.account)
+    assert len(changed.ledger) < len(every.ledger)
+    changed.replays()
+
+
+def _but_for_times(account: Account) -> object:
+    """What an account is worth, may do, and is remembered for, at its last event or long after."""
+    at, midnight = NOW + timedelta(days=365), NOW
+    curve = account.curve.at(at, account.equity) if account.curve else None
+    positions = {key: replace(each, marked_at=midnight, opened_at=midnight) for key, each in account.positions.items()}
+    return (
+        snapshot_view(
+            replace(account, seq=0, last_at=midnight, ended_at=None, counters=Counters(), positions=positions)
+        ),
+        account.day_at(at),
+        curve,
+        account.tally,
+    )
 
 
 @pytest.mark.parametrize(("market", "code"), BAD_QUOTES)
