@@ -4,7 +4,7 @@ Written from the guarantees and from none of the engine's code, so that a fault 
 Invariants are numbered as the fault catalogue numbers them::
 
     I1   an acknowledged action is in the ledger, with the result that was acknowledged; nothing was shown that is not
-    I2   an action in the ledger was sent, as it stands there
+    I2   an action in the ledger was sent, as it stands there, and not every answer to it was that nothing was done
     I3   seq is 1, 2, ... n, and the head row says n
     I4   epochs never fall along seq
     I5   one outcome a key, in the ledger, in its receipt and in every answer
@@ -86,7 +86,7 @@ class AccountRows:
 
 
 def audit(history: History, accounts: Iterable[AccountRows], quotes: Iterable[QuoteKey]) -> list[Violation]:
-    """Every violation, account by account. `quotes` are all that were ever recorded: symbol, bid, ask, observed at."""
+    """Every violation, account by account. `quotes` are all that were ever recorded."""
     told: dict[str, list[Operation]] = defaultdict(list)
     for operation in history:
         told[operation.account_id].append(operation)
@@ -138,13 +138,20 @@ def _acknowledged(rows: AccountRows, operations: Sequence[Operation]) -> Iterato
 
 def _sent(ledger: Sequence[EventRow], operations: Sequence[Operation]) -> Iterator[str]:
     sent: dict[Key, list[dict[str, Any]]] = defaultdict(list)
+    may_be_done: set[Key] = set()
     for operation in operations:
         for key, action in zip(operation.keys, operation.actions, strict=True):
             sent[key].append(action)
+            if operation.outcome != "refused":
+                may_be_done.add(key)
     for event in ledger:
         judged = _key(event)
-        if judged is not None and not any(_asks(action, event.payload["action"]) for action in sent[judged]):
+        if judged is None:
+            continue
+        if not any(_asks(action, event.payload["action"]) for action in sent[judged]):
             yield f"event {event.seq} judges {judged}, which nobody sent as it stands there"
+        elif judged not in may_be_done:
+            yield f"event {event.seq} judges {judged}, of which everybody was told that nothing was done"
 
 
 def _contiguous(ledger: Sequence[EventRow], last_seq: int) -> Iterator[str]:
@@ -153,8 +160,8 @@ def _contiguous(ledger: Sequence[EventRow], last_seq: int) -> Iterator[str]:
         if event.seq != expected:
             yield f"event {event.seq} where {expected} should be"
         expected = event.seq + 1
-    if ledger and ledger[-1].seq != last_seq:
-        yield f"the head row says {last_seq}, the ledger ends at {ledger[-1].seq}"
+    if last_seq != expected - 1:
+        yield f"the head row says {last_seq}, the ledger ends at {expected - 1}"
 
 
 def _rising_epochs(ledger: Sequence[EventRow]) -> Iterator[str]:

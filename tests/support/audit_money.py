@@ -69,6 +69,7 @@ class Books:
             yield from self._differing(row, self._valued() | self._position(payload["position"]))
         elif row.type == "mark_to_market":
             yield from self._differing(row, self._marked(payload))
+            yield from self._each_marked(row)
 
     def without(self, row: Row, before: Sequence[Row]) -> tuple["Books", Iterator[str]]:
         """The books without the fills that a correction takes out, and what it states otherwise."""
@@ -110,6 +111,12 @@ class Books:
                 holding.worth = _round8(EXACT.multiply(holding.quantity, prices[symbol]))
         self.peak = max(self.peak, self.equity)
         return self._valued() | {"unrealizedPnl": self.unrealized}
+
+    def _each_marked(self, row: Row) -> Iterator[str]:
+        marks = {(each["symbol"], each["side"]): Decimal(each["unrealizedPnl"]) for each in row.payload["marks"]}
+        made = {place: holding.unrealized for place, holding in self.held.items() if holding.quantity}
+        if marks != made:
+            yield f"event {row.seq} marks {marks}, what is held makes {made}"
 
     def _position(self, position: Payload) -> dict[str, Decimal]:
         holding = self.held.get((position["symbol"], position["side"]), Holding(0))

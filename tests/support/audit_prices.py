@@ -49,7 +49,7 @@ def prices(ledger: Sequence[Row], recorded: Set[QuoteKey]) -> Iterator[str]:
 def _fill(before: Row, order: Row, row: Row, policy: Payload, recorded: Set[QuoteKey]) -> Iterator[str]:
     fill, quote = row.payload, row.payload["quote"]
     bid, ask, observed_at = Decimal(quote["bid"]), Decimal(quote["ask"]), datetime.fromisoformat(quote["observedAt"])
-    if (quote["symbol"], bid, ask, observed_at) not in recorded:
+    if (quote["symbol"], bid, ask, observed_at) not in recorded or Decimal(quote["mid"]) != _middle(bid, ask):
         yield f"event {row.seq} was filled at a quote that nobody recorded: {quote}"
     price = _paid(bid, ask, policy, is_buy=(fill["side"] == "long") == (fill["intent"] == "open"))
     if Decimal(fill["price"]) != price or quote["symbol"] != fill["symbol"]:

@@ -48,7 +48,7 @@ def _ledger() -> list[Page]:
         (
             "mark_to_market",
             {
-                "marks": [{"symbol": "BTC-USD", "side": "long", "price": "90"}],
+                "marks": [{"symbol": "BTC-USD", "side": "long", "price": "90", "unrealizedPnl": "-20"}],
                 "cash": "100019.65",
                 "equity": "99999.65",
                 "unrealizedPnl": "-20",
@@ -95,6 +95,15 @@ def test_one_unit_in_the_last_place_is_found(seq: int, name: str) -> None:
     ledger[seq - 1] = Page(seq, ledger[seq - 1].type, payload)
     found = list(money(ledger, Decimal("100009.75")))
     assert any(f"event {seq} states {name}" in each for each in found)
+
+
+@pytest.mark.parametrize("unrealized", ["-20.00000001", None])
+def test_a_mark_that_values_a_position_otherwise_or_not_at_all_is_found(unrealized: str | None) -> None:
+    ledger = _ledger()
+    mark = ledger[5].payload["marks"][0]
+    marks = [] if unrealized is None else [{**mark, "unrealizedPnl": unrealized}]
+    ledger[5] = Page(6, "mark_to_market", {**ledger[5].payload, "marks": marks})
+    assert any("what is held makes" in each for each in money(ledger, Decimal("100009.75")))
 
 
 def test_a_fill_of_more_than_is_held_is_found() -> None:
