@@ -14,6 +14,7 @@ Fault = Callable[[World], Awaitable[None]]
 
 EVERY_S: Final = 0.35
 LASTS_S: Final = (0.2, 3.0)
+FROZEN_S: Final = (1.0, 8.0)
 DRAINED_WITHIN_S: Final = 30.0
 
 
@@ -147,14 +148,14 @@ async def rows_refused(world: World) -> None:
 
 
 async def calls_lost(world: World) -> None:
-    world.loss = 0.25
+    world.line.loss = 0.25
     await _a_while(world)
-    world.loss = 0.0
+    world.line.loss = 0.0
 
 
 async def feed_frozen(world: World) -> None:
     world.prices.is_frozen = True
-    await asyncio.sleep(world.chance.uniform(1, 8))
+    await _a_while(world, FROZEN_S)
     world.prices.is_frozen = False
 
 
@@ -194,6 +195,7 @@ async def strike_until(world: World, ends_at: float, kinds: tuple[str, ...]) -> 
     """Faults one after another until a moment; returns what happened when, once every one has ended."""
     clock, struck = asyncio.get_running_loop(), list[str]()
     lasting: list[asyncio.Future[None]] = []
+    world.faults_end_at = ends_at
     while True:
         await asyncio.sleep(world.chance.expovariate(1 / EVERY_S))
         if clock.time() >= ends_at:
@@ -206,5 +208,7 @@ async def strike_until(world: World, ends_at: float, kinds: tuple[str, ...]) -> 
     return struck
 
 
-async def _a_while(world: World) -> None:
-    await asyncio.sleep(world.chance.uniform(*LASTS_S))
+async def _a_while(world: World, lasts_s: tuple[float, float] = LASTS_S) -> None:
+    """And no longer than the clients trade: nobody would notice."""
+    left_s = world.faults_end_at - asyncio.get_running_loop().time()
+    await asyncio.sleep(min(world.chance.uniform(*lasts_s), left_s))

@@ -7,7 +7,7 @@ import asyncio
 import gc
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from hashlib import blake2b
 from itertools import islice
 from random import Random
@@ -70,8 +70,7 @@ def run(
 ) -> Run:
     """Run a seed from beginning to end, in virtual time. `kinds`: the faults that may happen, for `strikes_s`."""
     trace: list[str] = []
-    with _swept_once(), asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        loop = runner.get_loop()
+    with _swept_once(), closing(VirtualLoop()) as loop:
 
         def note(what: str) -> None:
             trace.append(f"{loop.time():10.4f} {what}")
@@ -79,12 +78,13 @@ def run(
         before = structlog.get_config()
         structlog.configure(processors=[_into(note)], cache_logger_on_first_use=False)
         try:
-            return runner.run(_run(seed, parts or Parts(), kinds, strikes_s, trace, note))
+            return loop.run_until_complete(_run(seed, parts or Parts(), kinds, strikes_s, trace, note))
         except Exception as defect:
             trace += traceback.format_exception(defect)
             broken = Violation("defect", "", repr(defect))
             return Run(seed=seed, violations=[broken], faults=[], outcomes={}, events=0, virtual_s=0.0, trace=trace)
         finally:
+            loop.abandon()
             structlog.configure(**before)
 
 

@@ -7,9 +7,10 @@ What runs in which order is asyncio's own, first come first served: chance comes
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from contextvars import Context, copy_context
+from contextvars import Context
 from functools import partial
 from heapq import heappop, heappush
+from random import Random
 from typing import Any, Final, TypeVar, TypeVarTuple
 
 from actors.ports import Lost, Silent
@@ -17,6 +18,9 @@ from actors.ports import Lost, Silent
 Answer = TypeVar("Answer")
 Given = TypeVarTuple("Given")
 
+CALL_DEADLINE_S: Final = 40.0
+NETWORK_S: Final = 0.001
+"""How long a message takes, on average."""
 TASKS_LOOKED_AT: Final = 100
 """So many new tasks, and those that have ended are let go."""
 
@@ -33,7 +37,7 @@ class Turn(asyncio.TimerHandle):
     def __init__(self, callback: Callable[..., Any], args: tuple[Any, ...], context: Context | None) -> None:
         self._callback = callback
         self._args = args
-        self._context = context or copy_context()
+        self._context = context
         self._cancelled = False
 
     def cancel(self) -> None:
@@ -75,7 +79,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def call_later(
         self, delay: float, callback: Callable[[*Given], object], *args: *Given, context: Context | None = None
     ) -> Turn:
-        return self.call_at(self._elapsed_s + delay, callback, *args, context=context)
+        turn = Turn(callback, args, context)
+        self._ever_scheduled += 1
+        heappush(self._scheduled, (self._elapsed_s + delay, self._ever_scheduled, turn))
+        return turn
 
     def call_at(
         self, when: float, callback: Callable[[*Given], object], *args: *Given, context: Context | None = None
@@ -93,6 +100,13 @@ class VirtualLoop(asyncio.BaseEventLoop):
             done.set_exception(failed)
         return done
 
+    def abandon(self) -> None:
+        """End whatever still waits for something; then the loop may be closed."""
+        while waiting := [task for task in self._tasks if not task.done()]:
+            for task in waiting:
+                task.cancel()
+            self.run_until_complete(asyncio.gather(*waiting, return_exceptions=True))
+
     def stop(self) -> None:
         self._stopping = True
 
@@ -106,7 +120,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 ready.append(heappop(scheduled)[2])
             for _ in range(len(ready)):
                 turn = ready.popleft()
-                if not turn._cancelled:
+                if turn._cancelled:
+                    continue
+                if turn._context is None:
+                    turn._callback(*turn._args)
+                else:
                     turn._context.run(turn._callback, *turn._args)
 
     def _next_due_s(self) -> float:
@@ -116,6 +134,20 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 return when
             heappop(self._scheduled)
         raise Stuck
+
+
+class Line:
+    """What lies between processes, and loses `loss` of all messages."""
+
+    def __init__(self, chance: Random) -> None:
+        self.loss = 0.0
+        self._chance = chance
+
+    def delay_s(self) -> float:
+        return self._chance.expovariate(1 / NETWORK_S)
+
+    def loses(self) -> bool:
+        return self._chance.random() < self.loss
 
 
 class Process:
@@ -137,8 +169,7 @@ class Process:
         """kill -9."""
         self.is_dead = self._is_breathless = True
         for heard in self._callers:
-            if not heard.done():
-                heard.set_exception(Lost(f"{self.name} died"))
+            _fail(heard, Lost(f"{self.name} died"))
 
     def stop(self) -> None:
         """SIGSTOP."""
@@ -159,46 +190,72 @@ class Process:
 
     async def out(self, work: Callable[[], Awaitable[Answer]]) -> Answer:
         """Ask something of the outside; a process that died meanwhile hears neither answer nor error."""
-        await self.breath()
+        if self._is_breathless:
+            await self.breath()
         try:
             answer = await work()
         except Exception:
             await self.breath()
             raise
-        await self.breath()
+        if self._is_breathless:
+            await self.breath()
         return answer
 
-    async def asked(self, work: Callable[[], Awaitable[Answer]], *, within_s: float | None = None) -> Answer:
-        """A call from outside. Raises `Lost` where the process dies first, `Silent` where it does not answer in time; a
-        caller that gives up stops nothing."""
+    async def asked(self, work: Callable[[], Awaitable[Answer]], line: Line | None = None) -> Answer:
+        """A call from outside, over a line or from close by. Raises `Lost` where the process dies first, `Silent` where
+        a line loses a message or time runs out; a caller that gives up stops nothing that has arrived."""
         if self.is_dead:
             raise Lost(f"{self.name} is dead")
         loop = asyncio.get_running_loop()
         heard: asyncio.Future[Answer] = loop.create_future()
-        answering = asyncio.create_task(self.out(work))
-        answering.add_done_callback(partial(_passed_on, heard))
-        late = None if within_s is None else loop.call_later(within_s, self._given_up, heard)
         self._callers[heard] = None
+        late = None
+        if line is None:
+            self._begin(work, heard, line)
+        else:
+            loop.call_later(line.delay_s(), self._arrive, work, heard, line)
+            late = loop.call_later(CALL_DEADLINE_S, _fail, heard, Silent(f"{self.name} does not answer"))
         try:
             return await heard
         finally:
-            del self._callers[heard]
+            self._callers.pop(heard, None)
             if late is not None:
                 late.cancel()
 
-    def _given_up(self, heard: asyncio.Future[Any]) -> None:
-        if not heard.done():
-            heard.set_exception(Silent(f"{self.name} does not answer"))
+    def _arrive(self, work: Callable[[], Awaitable[Answer]], heard: "asyncio.Future[Answer]", line: Line) -> None:
+        if heard.done():
+            return
+        if line.loses():
+            heard.set_exception(Silent("the request was lost"))
+        else:
+            self._begin(work, heard, line)
+
+    def _begin(self, work: Callable[[], Awaitable[Answer]], heard: "asyncio.Future[Answer]", line: Line | None) -> None:
+        answering = asyncio.create_task(self.out(work))
+        answering.add_done_callback(partial(self._answer, heard, line))
+
+    def _answer(self, heard: "asyncio.Future[Answer]", line: Line | None, answering: "asyncio.Task[Answer]") -> None:
+        """What is on its way back arrives, or gets lost, whatever becomes of the process."""
+        self._callers.pop(heard, None)
+        if answering.cancelled():
+            heard.cancel()
+            return
+        failed = answering.exception()
+        if line is not None and line.loses():
+            failed = Silent("the answer was lost")
+        tell = partial(_tell, heard, answering) if failed is None else partial(_fail, heard, failed)
+        if line is None:
+            tell()
+        else:
+            asyncio.get_running_loop().call_later(line.delay_s(), tell)
 
 
-def _passed_on(heard: asyncio.Future[Answer], answering: asyncio.Task[Answer]) -> None:
+def _tell(heard: "asyncio.Future[Answer]", answering: "asyncio.Task[Answer]") -> None:
     """Whoever asked may be gone; what became of the work is then nobody's business."""
-    failed = None if answering.cancelled() else answering.exception()
-    if heard.done():
-        return
-    if answering.cancelled():
-        heard.cancel()
-    elif failed is not None:
-        heard.set_exception(failed)
-    else:
+    if not heard.done():
         heard.set_result(answering.result())
+
+
+def _fail(heard: "asyncio.Future[Any]", why: BaseException) -> None:
+    if not heard.done():
+        heard.set_exception(why)

@@ -25,14 +25,12 @@ from persistence.committer import AppendVerdict, Committer
 from persistence.memory_store import MemoryStore
 from persistence.store import Append, StoreUnavailable
 from tests.simulation.storage import FaultyStore, StoreSeenBy
-from tests.simulation.virtual import Process
+from tests.simulation.virtual import NETWORK_S, Line, Process
 from tests.support.audit_prices import QuoteKey
 
 Answer = TypeVar("Answer")
 
 BEGINNING: Final = datetime(2026, 1, 5, 12, tzinfo=UTC)
-CALL_DEADLINE_S: Final = 40.0
-NETWORK_S: Final = 0.001
 
 
 class Parts(msgspec.Struct, kw_only=True):
@@ -101,7 +99,7 @@ class AppenderSeenBy(Appender):
 
     async def _sent(self, appends: Sequence[Append]) -> Sequence[AppendVerdict]:
         persister = self._world.persister
-        return await self._world.over_network(persister.process, lambda: persister.committer.append(appends))
+        return await persister.process.asked(lambda: persister.committer.append(appends), self._world.line)
 
 
 class HostProcess:
@@ -167,7 +165,7 @@ class HostSeenBy(Host):
     async def _sent(self, work: Callable[[], Awaitable[Answer]]) -> Answer:
         if self._caller.name in self._called.cut_off_from:
             raise Silent(f"{self.name} cannot be reached")
-        return await self._world.over_network(self._called.process, work)
+        return await self._called.process.asked(work, self._world.line)
 
 
 class FleetSeenBy:
@@ -269,7 +267,7 @@ class OverseerSeenBy(Overseer):
     async def _asked(self, ask: Callable[[Supervisor], Awaitable[Answer]]) -> Answer:
         await self._process.breath()
         running = self._world.supervisor
-        return await self._world.over_network(running.process, lambda: ask(running.supervisor))
+        return await running.process.asked(lambda: ask(running.supervisor), self._world.line)
 
 
 class Gateway:
@@ -298,7 +296,8 @@ class World:
         self.chance = chance
         self.parts = parts
         self.note = note
-        self.loss = 0.0
+        self.line = Line(chance)
+        self.faults_end_at = 0.0
         self.memory = parts.memory()
         self.storage = parts.storage(self.memory, chance)
         self.prices = Prices(self)
@@ -313,18 +312,6 @@ class World:
 
     def now(self) -> datetime:
         return BEGINNING + timedelta(seconds=asyncio.get_running_loop().time())
-
-    async def over_network(self, process: Process, work: Callable[[], Awaitable[Answer]]) -> Answer:
-        """A call to another process: the request may get lost, or its answer. Raises `Silent`, at the deadline too, and
-        `Lost` where the process is dead."""
-        await asyncio.sleep(self.chance.expovariate(1 / NETWORK_S))
-        if self.chance.random() < self.loss:
-            raise Silent("the request was lost")
-        answer = await process.asked(work, within_s=CALL_DEADLINE_S)
-        await asyncio.sleep(self.chance.expovariate(1 / NETWORK_S))
-        if self.chance.random() < self.loss:
-            raise Silent("the answer was lost")
-        return answer
 
     def living_hosts(self) -> list[HostProcess]:
         return [host for host in self.hosts.values() if not host.process.is_dead]
