@@ -29,7 +29,6 @@ _ENCODER: Final = msgspec.json.Encoder(order="sorted")
 _Into = Callable[[Any], Any]
 
 
-@lru_cache(maxsize=1024)  # accounts that are marked together share the times of their quotes
 def timestamp(at: datetime) -> str:
     """`2026-01-02T03:04:05.000006Z`."""
     return _timestamp(at if at.tzinfo is UTC else at.astimezone(UTC))

@@ -1,7 +1,7 @@
 """Canonical form and the hash chain, against vectors computed by hand."""
 
 import json
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from hashlib import blake2b
 
@@ -63,6 +63,22 @@ def test_structs_have_wire_names():
 )
 def test_times_are_utc_with_six_digits(at, told):
     assert timestamp(at) == told
+
+
+class SetBack(tzinfo):
+    """A zone in the hour that its clocks go through twice."""
+
+    def utcoffset(self, at: datetime | None) -> timedelta:
+        return timedelta(hours=1 if at is not None and at.fold else 2)
+
+    def dst(self, _: datetime | None) -> None:
+        return None
+
+
+def test_the_two_hours_of_a_clock_that_is_set_back_are_two():
+    zone = SetBack()
+    told = [timestamp(datetime(2026, 10, 25, 2, 30, tzinfo=zone, fold=fold)) for fold in (0, 1)]
+    assert told == ["2026-10-25T00:30:00.000000Z", "2026-10-25T01:30:00.000000Z"]
 
 
 @pytest.mark.parametrize("value", [1.5, b"bytes", {1, 2}, object()])
