@@ -79,7 +79,8 @@ class Mover:
 
 
 class Balance:
-    """One step at a time towards as many hosts on every node, and as many accounts on every host."""
+    """One step at a time towards as many hosts as there is room for, as many on every node, and as many accounts on
+    every host."""
 
     def __init__(self, hosts: Hosts, placement: Placement, mover: Mover, limits: SupervisorLimits) -> None:
         self._hosts = hosts
@@ -89,26 +90,27 @@ class Balance:
 
     async def step(self) -> None:
         """Not to be taken during a marking pass, which would miss what moves; nor is one taken while a host is in the
-        making, which may be all that it needs."""
-        misplaced = self._placement.misplaced()
-        if misplaced is not None:
-            if not self._hosts.coming:
-                await self._resettle(*misplaced)
+        making, which may be all that it needs. A host changes nodes in two steps: another is made on the node with the
+        fewest, which nobody waits for, and then there is one too many where they are most."""
+        if self._hosts.coming:
+            return
+        surplus = self._placement.surplus()
+        if surplus is not None:
+            await self._give_up(surplus)
+            return
+        node = self._placement.lacking()
+        if node is not None:
+            self._hosts.make(node)
             return
         move = self._placement.uneven(self._limits.moves_max)
         if move is not None:
             await self._mover.move(move.accounts, move.source, move.target)
 
-    async def _resettle(self, name: str, node: str) -> None:
-        """Replace a host by one on another node, its accounts moving over; what does not move in time keeps it. A
-        successor that is late is there for a later step."""
-        making = self._hosts.make(node)
-        await asyncio.wait((making,), timeout=self._limits.patience_ms / 1000)
-        if not making.done():
-            return
-        successor = making.result()
+    async def _give_up(self, name: str) -> None:
+        """Do without a host, its accounts moving to the others; what does not move in time keeps it for now."""
         while leaving := sorted(self._placement.accounts_of(name)):
-            if not await self._mover.move(leaving[: self._limits.moves_max], name, successor.name):
+            target = self._placement.emptiest(but=name)
+            if target is None or not await self._mover.move(leaving[: self._limits.moves_max], name, target):
                 return
         if name in self._hosts:
             self._hosts.retire(self._hosts[name])  # empty as it is, it has nothing to finish

@@ -85,9 +85,10 @@ class Placement:
             del self._host_of[account_id]
         return lost
 
-    def emptiest(self) -> str | None:
-        """The host with the fewest accounts; None where there is none to be had."""
-        return min(self._open, key=lambda host: (len(self._accounts[host]), host), default=None)
+    def emptiest(self, *, but: str | None = None) -> str | None:
+        """The host with the fewest accounts, of the others than `but`; None where there is none to be had."""
+        fit = [host for host in self._open if host != but] if but else self._open
+        return min(fit, key=lambda host: (len(self._accounts[host]), host), default=None)
 
     def choose(self, *, room: int) -> str | None:
         """The host for one more account; None when there is room for a new host and no empty one stands ready."""
@@ -109,19 +110,25 @@ class Placement:
         """The node with the fewest hosts, those on their way there included; None where there is no choice."""
         return min(self.nodes, key=lambda node: (self._hosts_on(node) + coming.count(node), node), default=None)
 
-    def misplaced(self) -> tuple[str, str] | None:
-        """A host that had better stand on another node, the one with the fewest accounts of the fullest node, and that
-        node; None where nodes differ by no more than a host."""
+    def lacking(self) -> str | None:
+        """The node that had better have one host more, at the cost of the fullest; None where nodes differ by no more
+        than a host."""
         if len(self.nodes) < 2:
             return None
-        fullest = max(self.nodes, key=lambda node: (self._hosts_on(node), node))
-        emptiest = min(self.nodes, key=lambda node: (self._hosts_on(node), node))
-        if self._hosts_on(fullest) - self._hosts_on(emptiest) < 2:
+        most = max(self._hosts_on(node) for node in self.nodes)
+        fewest, node = min((self._hosts_on(node), node) for node in self.nodes)
+        return node if most - fewest >= 2 else None
+
+    def surplus(self) -> str | None:
+        """Where there are more hosts than there is room for, the one to do without: with the fewest accounts, of the
+        node with the most hosts."""
+        if len(self._open) <= self.hosts_max:
             return None
-        there = [host for host in self._open if self._node_of.get(host) == fullest]
-        if not there:
-            return None
-        return min(there, key=lambda host: (len(self._accounts[host]), host)), emptiest
+
+        def worth(host: str) -> tuple[int, int, str]:
+            return -self._hosts_on(self.node_of(host)), len(self._accounts[host]), host
+
+        return min(self._open, key=worth)
 
     def uneven(self, moves_max: int) -> Move | None:
         """What to move from the fullest host to the emptiest; None where hosts are about even."""

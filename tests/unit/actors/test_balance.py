@@ -4,7 +4,7 @@ import asyncio
 
 from actors.messages import Taken
 from actors.placement import Placement
-from actors.ports import Location, Lost, Room
+from actors.ports import Host, Location, Lost, Room
 from tests.support.floor import Floor, eventually, floor
 
 
@@ -97,6 +97,39 @@ async def test_a_node_that_joins_gets_its_share_of_hosts_with_their_accounts() -
         desk.fleet.held = Room(4, ("n1", "n2"))
         await eventually(lambda: sorted(host._node for host in desk.fleet.hosts.values()) == ["n1", "n1", "n2", "n2"])
         await eventually(lambda: list(crowd(desk).values()) == [1, 1, 1, 1])
+        for account in accounts:
+            assert isinstance(await desk.buy(account, "1"), Taken)
+
+
+async def test_a_host_that_changes_nodes_is_waited_for_by_nobody_and_leaves_none_too_many() -> None:
+    async with floor(account_actors_max=4, balance_ms=10, pulse_ms=10) as desk:
+        desk.fleet.held = Room(4, ("n1",))
+        await eventually(lambda: desk.supervisor._placement.nodes == ("n1",))
+        accounts = [await desk.trading(str(number)) for number in range(4)]
+        spawn, may_come = desk.fleet.spawn, asyncio.Event()
+
+        async def slowly(name: str, node: str | None) -> Host:
+            await may_come.wait()
+            return await spawn(name, "n1")  # and not where it was to be
+
+        desk.fleet.spawn = slowly  # type: ignore[method-assign]  # in place of its own
+        desk.fleet.held = Room(4, ("n1", "n2"))
+        await eventually(lambda: desk.supervisor._hosts.coming == 1)
+        async with asyncio.timeout(1):
+            await desk.supervisor.mark_all("r")
+        desk.fleet.spawn = spawn  # type: ignore[method-assign]  # its own
+        may_come.set()
+        await eventually(lambda: sorted(host._node for host in desk.fleet.hosts.values()) == ["n1", "n1", "n2", "n2"])
+        await eventually(lambda: list(crowd(desk).values()) == [1, 1, 1, 1])
+        for account in accounts:
+            assert isinstance(await desk.buy(account, "1"), Taken)
+
+
+async def test_hosts_that_there_is_no_room_for_any_more_are_given_up_and_their_accounts_trade_on() -> None:
+    async with floor(account_actors_max=4, balance_ms=10) as desk:
+        accounts = [await desk.trading(str(number)) for number in range(4)]
+        desk.fleet.held = Room(hosts_max=2)
+        await eventually(lambda: sorted(crowd(desk).values()) == [2, 2])
         for account in accounts:
             assert isinstance(await desk.buy(account, "1"), Taken)
 
