@@ -1,14 +1,12 @@
-"""AccountHost: the place where accounts live and are applied to, one after another (G3).
+"""AccountHost: the place where accounts live (`residence`) and are applied to, one after another (G3).
 
-Owns live books and the road from a decision to its acknowledgement. Receipt lookup, decide, evolve and the way
-into the `Outbox` are one synchronous step with no await in it; then only durability is awaited. What goes wrong
-with an account poisons that account alone (G8): its state is thrown away and rebuilt from the ledger under a new
-epoch, never undone in place.
+Owns the road from a decision to its acknowledgement. Receipt lookup, decide, evolve and the way into the `Outbox` are
+one synchronous step with no await in it; then only durability is awaited. What goes wrong with an account poisons that
+account alone (G8).
 Plain asyncio: `account_actor` wraps it for Ray, `local_client` uses it as it is.
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -36,16 +34,14 @@ from actors.messages import (
     Taken,
     Unserved,
 )
-from actors.outbox import Outbox
-from actors.ports import Activation, Appender, Break, Lost, Pulse, Tally
+from actors.ports import Appender, Tally
+from actors.residence import Residence
 from engine.book import Entry
 from engine.decide import Context
 from engine.quotes import Quote
 from engine.receipts import ActionKey, Receipt
 from engine.rejections import Refusal
 from engine.views import balance_view
-from persistence.committer import AppendVerdict
-from persistence.recovery import recover
 from persistence.store import AuditEntry, Store, StoreUnavailable
 
 log = structlog.get_logger(__name__)
@@ -55,8 +51,8 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class AccountHost:
-    """Hosts accounts. `store` recovers and confirms, `appender` makes durable; both may be shared."""
+class AccountHost(Residence):
+    """A residence that answers requests, corrections and marking passes among them."""
 
     def __init__(
         self,
@@ -69,18 +65,10 @@ class AccountHost:
         now: Callable[[], datetime] = utc_now,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.name = name
-        self._node = node
-        self._store = store
-        self._limits = limits
+        super().__init__(name, store, appender, limits, node=node, monotonic=monotonic)
         self._now = now
-        self._monotonic = monotonic
-        self._hosted: dict[str, Hosted] = {}
         self._quotes: dict[str, Quote] = {}
         self._quotes_version = 0
-        self._breaks: dict[str, Break] = {}
-        self._restored_in: dict[str, int] = {}  # epochs
-        self._outbox = Outbox(name, store, appender, limits, self._unconfirmed, monotonic=monotonic)
         self._corrections = Corrections(
             name,
             store,
@@ -94,95 +82,11 @@ class AccountHost:
             monotonic=monotonic,
         )
         self._marking = Marking(self._hosted, self._outbox, limits, poison=self._poison, now=now)
-        self._activating = asyncio.Lock()
-        self._closing = False
-        self._closed = False
-
-    # -- life of a host -------------------------------------------------------------------------------------
-
-    async def activate(self, account_ids: Sequence[str]) -> Activation:
-        """Host accounts under a new epoch each, which fences whoever hosted them before (G4). Raises `Lost` where the
-        host is about to end, which is no place to live."""
-        async with self._activating:
-            self._refuse_when(self._closing)
-            self._outbox.start()
-            wanted = [each for each in account_ids if each not in self._hosted]
-            claimed_at = self._monotonic()
-            heads = await self._store.claim(wanted)
-            absent = [each for each in wanted if each not in heads]
-            locked = await self._store.epochs(absent) if absent else {}
-            recovered = await recover(self._store, heads, receipts_in_memory_max=self._limits.receipts_in_memory_max)
-            self._refuse_when(self._closing)
-            for account_id, book in recovered.books.items():
-                self._hosted[account_id] = Hosted(book, confirmed_at=claimed_at)
-        return Activation(
-            hosted=tuple(each for each in account_ids if each in self._hosted),
-            unknown=tuple(each for each in absent if each not in locked),
-            broken={
-                each: Break(heads[each].epoch, failure.seq, failure.reason)
-                for each, failure in recovered.failures.items()
-            },
-        )
-
-    async def passivate(self, account_ids: Sequence[str]) -> tuple[str, ...]:
-        """Snapshot and forget accounts that need no memory; those that have left. Who asked says what was idle a moment
-        ago: an account that somebody has asked for since, or started, stays."""
-        leaving = [self._hosted[each] for each in account_ids if each in self._hosted and self._hosted[each].is_idle]
-        for hosted in leaving:
-            del self._hosted[hosted.account_id]
-        await self._outbox.save([hosted.snapshot() for hosted in leaving if hosted.has_news])
-        return tuple(hosted.account_id for hosted in leaving)
-
-    async def hand_over(self, account_ids: Sequence[str]) -> tuple[str, ...]:
-        """Let accounts go to another host, also while they trade: take nothing new of them, finish what is in hand,
-        snapshot, forget. Returns those that have left; what cannot finish in `hand_over_ms` stays."""
-        leaving = [hosted for each in account_ids if (hosted := self._hosted.get(each)) is not None]
-        for hosted in leaving:
-            hosted.leaving = True
-        try:
-            async with asyncio.timeout(self._limits.hand_over_ms / 1000):
-                await asyncio.gather(*(hosted.finished() for hosted in leaving))
-        except TimeoutError:
-            log.warning("accounts_stay", host=self.name, asked=len(leaving))
-        gone = [hosted for hosted in leaving if hosted.is_quiet and not hosted.poisoned]
-        for hosted in leaving:
-            hosted.leaving = False
-        for hosted in gone:
-            del self._hosted[hosted.account_id]
-            hosted.poison()  # whoever still holds it has to look elsewhere
-        await self._outbox.save([hosted.snapshot() for hosted in gone if hosted.has_news])
-        return tuple(hosted.account_id for hosted in gone)
-
-    async def pulse(self) -> Pulse:
-        """How much is hosted, and what of it could leave memory: accounts that neither trade nor are marked. Raises
-        `Lost` once closed, so that a supervisor that did not close it replaces it."""
-        self._refuse_when(self._closed)
-        settled_before = self._monotonic() - self._limits.idle_ms / 1000
-        idle = tuple(
-            account_id
-            for account_id, hosted in self._hosted.items()
-            if hosted.is_idle and hosted.touched_at < settled_before
-        )
-        return Pulse(len(self._hosted), idle, self._node, self._still_broken(), self._restored_in)
-
-    async def roster(self) -> tuple[str, ...]:
-        """Ids of every account hosted. Raises `Lost` once closed."""
-        self._refuse_when(self._closed)
-        return tuple(self._hosted)
 
     async def close(self) -> None:
-        """Take no more, finish what was taken, wait until all that was decided is durable, snapshot, stop."""
-        self._closing = True
+        """As of any residence; a pass under way decides no more."""
         self._marking.stop()
-        await asyncio.gather(*(hosted.finished() for hosted in self._hosted.values()))
-        await self._outbox.save([hosted.snapshot() for hosted in self._hosted.values() if hosted.has_news])
-        self._hosted.clear()
-        self._closed = True
-        await self._outbox.close()
-
-    def _refuse_when(self, ending: bool) -> None:
-        if ending:
-            raise Lost(f"{self.name} is closing")
+        await super().close()
 
     async def see(self, version: int, quotes: dict[str, Quote]) -> int:
         """Decide at this price vector from now on; calls may overtake each other, an older version is dropped."""
@@ -308,34 +212,3 @@ class AccountHost:
         """Mark every account that trades on one price vector, each on its own (G8)."""
         tally = await self._marking.mark(pass_id, quotes)
         return msgspec.structs.replace(tally, breaks=self._still_broken())
-
-    # -- what goes wrong ------------------------------------------------------------------------------------
-
-    def _still_broken(self) -> dict[str, Break]:
-        """Breaks, but for those of accounts that have gone on here since."""
-        for account_id, broke in list(self._breaks.items()):
-            hosted = self._hosted.get(account_id)
-            if hosted is not None and hosted.durable_seq > broke.seq:
-                del self._breaks[account_id]
-        return self._breaks.copy()
-
-    async def _restored(self, account_id: str, epoch: int) -> None:
-        self._breaks.pop(account_id, None)
-        self._restored_in[account_id] = epoch
-        with contextlib.suppress(Lost, StoreUnavailable):  # then it lives where it is asked for next
-            await self.activate([account_id])
-
-    def _unconfirmed(self, hosted: Hosted, verdict: AppendVerdict) -> None:
-        self._poison(hosted, f"append {verdict}", counts=verdict == "refused")
-
-    def _poison(self, hosted: Hosted, why: str, *, counts: bool) -> None:
-        """Throw an account's state away. `counts`: the account itself is at fault, which the supervisor is to know."""
-        if hosted.poisoned:
-            return
-        log.error("account_poisoned", host=self.name, account_id=hosted.account_id, epoch=hosted.book.epoch, why=why)
-        if counts:
-            self._breaks[hosted.account_id] = Break(hosted.book.epoch, hosted.durable_seq, why)
-        if self._hosted.get(hosted.account_id) is hosted:
-            del self._hosted[hosted.account_id]
-        self._outbox.forget(hosted)
-        hosted.poison()
