@@ -153,14 +153,14 @@ class RoutedClient:
                 place = self._places.get(request.account_id) or await self._locate(request.account_id, tried)
                 if isinstance(place, Unserved):
                     if place.reason != "overloaded" or _time_s() + backoff_s >= deadline:
-                        return _honest(place, may_have_run)
+                        return _honest(place, request, may_have_run)
                 else:
                     tried = place
                     reply = await self._lane(place).send(request)
                     if not isinstance(reply, Unserved):
                         return reply
                     if reply.reason != "not_hosted":
-                        return _honest(reply, may_have_run)
+                        return _honest(reply, request, may_have_run)
             except Lost:
                 if not _repeatable(request) and tried is not None:
                     self._places.pop(request.account_id, None)
@@ -238,8 +238,10 @@ def _repeatable(request: Request) -> bool:
     return not (isinstance(request, Submit) and isinstance(request.command, CompleteAccount | LiquidateAccount))
 
 
-def _honest(reply: Unserved, may_have_run: bool) -> Unserved:
-    """`overloaded` promises that nothing was done; after a lost answer nobody can promise that."""
-    if may_have_run and reply.reason == "overloaded":
+def _honest(reply: Unserved, request: Request, may_have_run: bool) -> Unserved:
+    """`overloaded` and `quarantined` promise that nothing was done; after a lost answer nobody can promise that. A
+    recompute goes on elsewhere where an account is in quarantine."""
+    promises = ("overloaded",) if isinstance(request, Recompute) else ("overloaded", "quarantined")
+    if may_have_run and reply.reason in promises:
         return Unserved("outcome_unknown", reply.detail)
     return reply

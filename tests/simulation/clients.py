@@ -30,6 +30,7 @@ Answer = TypeVar("Answer")
 
 ATTEMPTS = 6
 PAUSE_S = 0.15
+GIVEN_UP = 0.5
 POLICY = Policy(quote_max_age_ms=QuoteMaxAge(trade=2_000, mark=3_000, liquidate=2_000))
 """Quotes go stale within a run."""
 DEED = Deed("simulation", "test", "because")
@@ -72,13 +73,14 @@ class Client:
             return created.account.id
 
     async def acts(self, account_id: str, *actions: Action, attempts: int = ATTEMPTS) -> Outcome:
-        """A batch, sent until there is an outcome, or so many times."""
+        """A batch, sent until there is an outcome, or so many times. One that was refused may be given up: nothing was
+        done."""
         self._runs += 1
         run = f"{self.name}-{self._runs}"
         outcome: Outcome = "unknown"
         for _ in range(attempts):
             outcome = await self._sends(account_id, run, actions)
-            if outcome == "ok":
+            if outcome == "ok" or (outcome == "refused" and self._world.chance.random() < GIVEN_UP):
                 break
             await asyncio.sleep(PAUSE_S)
         return outcome

@@ -11,7 +11,7 @@ import msgspec
 
 from actors.hosted import Hosted
 from actors.hosting import AccountHost
-from actors.messages import Reply, Take
+from actors.messages import Reply, Request, Take, Unserved
 from actors.ports import Appender
 from engine.decide import Context
 from engine.receipts import ActionKey, Receipt, Receipts
@@ -105,6 +105,16 @@ class UndurableShown(AccountHost):
         return reply
 
 
+class PromisedTooMuch(AccountHost):
+    """Says that nothing was done where nobody knows."""
+
+    async def _answer(self, request: Request) -> Reply:
+        reply = await super()._answer(request)
+        if isinstance(reply, Unserved) and reply.reason == "outcome_unknown":
+            return Unserved("overloaded", reply.detail)
+        return reply
+
+
 class MadeFresh(AccountHost):
     """Takes every quote for one of this moment."""
 
@@ -167,6 +177,9 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
     ),
     "an unconfirmed append passed over": Mutant(
         Parts(host=PassedOver), ("persister_killed", "calls_lost"), frozenset({"I11"})
+    ),
+    "an unknown outcome called a refusal": Mutant(
+        Parts(host=PromisedTooMuch), ("answers_of_postgres_lost", "persister_killed"), frozenset({"I2"})
     ),
     "reads show what is not durable": Mutant(
         Parts(host=UndurableShown), ("persister_killed", "answers_of_postgres_lost"), frozenset({"I1", "I6", "I10"})

@@ -1,23 +1,26 @@
 """RoutedClient: what a client is told when answers get lost on the way."""
 
-from actors.messages import Reply, Request, Unserved
+import pytest
+
+from actors.messages import Reply, Request, Unserved, UnservedReason
 from actors.ports import Lost
 from tests.support.floor import floor
 
 
-async def test_after_a_lost_answer_nobody_is_told_that_nothing_was_done() -> None:
-    """Whoever is told `overloaded` may give up and ask again under new ids, which would do it twice."""
+@pytest.mark.parametrize("reason", ["overloaded", "quarantined"])
+async def test_after_a_lost_answer_nobody_is_told_that_nothing_was_done(reason: UnservedReason) -> None:
+    """Whoever is told so may give up and ask again under new ids, which would do it twice."""
     async with floor() as desk:
         account = await desk.trading("a")
         (host,) = desk.fleet.hosts.values()
         handle = host.handle
 
-        async def overloaded(requests: tuple[Request, ...]) -> tuple[Reply, ...]:
-            return tuple(Unserved("overloaded", "storage is away") for _ in requests)
+        async def refused(requests: tuple[Request, ...]) -> tuple[Reply, ...]:
+            return tuple(Unserved(reason, "storage is away") for _ in requests)
 
         async def answer_lost(requests: tuple[Request, ...]) -> tuple[Reply, ...]:
             await handle(requests)
-            host.handle = overloaded  # type: ignore[method-assign]  # in place of its own
+            host.handle = refused  # type: ignore[method-assign]  # in place of its own
             raise Lost("the answer was lost")
 
         host.handle = answer_lost  # type: ignore[method-assign]  # in place of its own
