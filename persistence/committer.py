@@ -273,10 +273,10 @@ class Committer:
         self.counters.batch_sizes[1 << (events - 1).bit_length()] += 1
 
 
-def _proof(append: Append, head: Head | None) -> Literal["committed", "fenced", "not_written"]:
-    """What a locked head says of an append whose answer was lost."""
+def _proof(append: Append, head: Head | None) -> Literal["committed", "fenced", "not_written", "unknown"]:
+    """What a locked head says of an append whose answer was lost; None: it could not be had."""
     if head is None:
-        return "fenced"
+        return "unknown"
     if head.last_seq == append.last_seq and head.head_hash == append.head_hash:
         return "committed"
     if head.last_seq == append.expected_seq and head.epoch <= append.epoch:

@@ -58,7 +58,8 @@ STREAM_IDLE_MS: Final = 600_000
 CONNECTION_SECONDS_MAX: Final = 1.0
 """How long a commit waits for a connection. Short: whenever asked, the pool tries a server that is away just once."""
 SETTLE_LOCK_MS: Final = 2_000
-SETTLE_SECONDS_MAX: Final = 30.0
+SETTLE_SECONDS_MAX: Final = 12.0
+"""How long a settlement waits for every head: a backend that was cut off lets go in less (`IDLE_IN_TRANSACTION_MS`)."""
 STREAM_ROWS: Final = 2_000
 STREAM_ACCOUNTS: Final = 500
 """Accounts of one ledger query, so that no sort on the server grows with the fleet."""
@@ -166,17 +167,18 @@ class PostgresStore(Store):
     async def settle(self, account_ids: Sequence[str]) -> Mapping[str, Head]:
         loop = asyncio.get_running_loop()
         give_up = loop.time() + SETTLE_SECONDS_MAX
+        lock: LiteralString = statements.LOCK_HEADS
         while True:
             try:
-                heads = await self._locked_heads(account_ids)
-            except psycopg.errors.LockNotAvailable as error:
-                if loop.time() > give_up:
-                    raise StoreUnavailable(f"head rows stay locked: {error}") from error
+                heads = await self._locked_heads(account_ids, lock)
+            except psycopg.errors.LockNotAvailable:
                 await self._end_backends_in_doubt(account_ids)
+                if loop.time() > give_up:
+                    lock = statements.LOCK_FREE_HEADS
             except psycopg.Error as error:
                 raise unavailable(error) from error
             else:
-                self._no_longer_in_doubt(account_ids)
+                self._no_longer_in_doubt(heads)
                 return heads
 
     async def claim(self, account_ids: Sequence[str]) -> Mapping[str, Head]:
@@ -195,7 +197,7 @@ class PostgresStore(Store):
         async with writing(self._pool) as connection:
             cursor = await connection.execute(lock, (ids,))
             mine = [account_id for account_id, *_ in await cursor.fetchall()]
-            cursor = await connection.execute(statements.RAISE_EPOCHS, (mine,))
+            cursor = await connection.execute(statements.RAISE_EPOCHS, (_array(mine),))
             return _heads(await cursor.fetchall())
 
     async def save_snapshots(self, kept: Sequence[StoredSnapshot]) -> int:
@@ -332,13 +334,13 @@ class PostgresStore(Store):
         finally:
             await connection.close()
 
-    async def _locked_heads(self, account_ids: Sequence[str]) -> dict[str, Head]:
+    async def _locked_heads(self, account_ids: Sequence[str], lock: LiteralString) -> dict[str, Head]:
         async with self._fresh() as connection, connection.transaction():
             await connection.execute(f"SET LOCAL lock_timeout = {SETTLE_LOCK_MS}")
-            cursor = await connection.execute(statements.LOCK_HEADS, (_array(_known(account_ids)),))
+            cursor = await connection.execute(lock, (_array(_known(account_ids)),))
             return _heads(await cursor.fetchall())
 
-    def _no_longer_in_doubt(self, account_ids: Sequence[str]) -> None:
+    def _no_longer_in_doubt(self, account_ids: Iterable[str]) -> None:
         for pid, left_with in list(self._in_doubt.items()):
             left_with.difference_update(account_ids)
             if not left_with:

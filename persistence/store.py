@@ -131,7 +131,8 @@ class Store(Protocol):
         """
 
     async def settle(self, account_ids: Sequence[str]) -> Mapping[str, Head]:
-        """Heads read under a row lock, on a connection of its own: after this no older commit is in doubt."""
+        """Heads read under a row lock, on a connection of its own: after this no older commit of theirs is in doubt.
+        Left out is who is unknown, or whose row somebody keeps locked for longer than a commit can."""
 
     async def claim(self, account_ids: Sequence[str]) -> Mapping[str, Head]:
         """Raise the epoch of each account and return the heads with the new epoch. Unknown ids are left out, and so are

@@ -1,8 +1,9 @@
 """Head rows that somebody keeps locked: backends that hang, lines that went dead, strangers (G8)."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import psycopg
 import pytest
@@ -39,6 +40,31 @@ async def test_an_account_that_a_stranger_keeps_locked_keeps_nobody_else_waiting
             assert await committer.append([author.close() for author in others]) == ("committed", "committed")
         await other.rollback()
     assert await committer.append([append]) == ("committed",), "nothing of it had been written"
+    await committer.close()
+    for author in (locked, *others):
+        assert (await stored_book(store, author.id)).account == author.book.account
+
+
+async def test_a_lost_commit_is_settled_also_beside_an_account_that_is_locked(
+    store: PostgresStore, database_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    locked, *others = [await Author(number).begin(store) for number in range(3)]
+    appends, committer = [author.open() for author in (locked, *others)], Committer(store)
+    insert_and_commit = group.insert_and_commit
+    monkeypatch.setattr(postgres_store, "SETTLE_LOCK_MS", 100)
+    monkeypatch.setattr(postgres_store, "SETTLE_SECONDS_MAX", 0.3)
+    async with await AsyncConnection.connect(database_url) as other:
+
+        async def lost(connection: Connection, moving: Sequence[Append], few: Sequence[Any]) -> None:
+            monkeypatch.setattr(group, "insert_and_commit", insert_and_commit)
+            await insert_and_commit(connection, moving, few)
+            await other.execute(statements.LOCK_HEADS, ([locked.id],))
+            raise psycopg.OperationalError("the answer was lost")
+
+        monkeypatch.setattr(group, "insert_and_commit", lost)
+        async with asyncio.timeout(5):
+            assert await committer.append(appends) == ("unknown", "committed", "committed")
+        await other.rollback()
     await committer.close()
     for author in (locked, *others):
         assert (await stored_book(store, author.id)).account == author.book.account
