@@ -1,14 +1,16 @@
 """Receipts: the remembered outcomes of action keys (G2). Looked up before anything is judged.
 
-Recent receipts are held whole; of older ones only a 64-bit digest of the key is, which says that the receipt
-must be fetched from `prop_decision_actions` before its key may be judged. A key whose digest is unknown is new.
-A receipt leaves memory only once it is durable.
+Recent receipts are held, packed, since hardly any is ever asked for again; of older ones only a 64-bit digest of the
+key is, which says that the receipt must be fetched from `prop_decision_actions` before its key may be judged. A key
+whose digest is unknown is new. A receipt leaves memory only once it is durable.
 """
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from hashlib import blake2b
 from typing import Final
+
+import msgspec
 
 from engine.commands import Action
 from engine.views import ActionResult, View
@@ -32,9 +34,20 @@ class Receipt(View, frozen=True, kw_only=True):
         return self.decision_run_id, self.action.decision_action_id
 
 
+SEQ_BYTES: Final = 8
+
+_ENCODER: Final = msgspec.msgpack.Encoder()
+_DECODER: Final = msgspec.msgpack.Decoder(Receipt)
+
+
 def digest(key: ActionKey) -> int:
     """64 bits of blake2b over the key."""
-    return int.from_bytes(blake2b("\0".join(key).encode(), digest_size=8).digest(), "big")
+    return int.from_bytes(blake2b(_name(key).encode(), digest_size=8).digest(), "big")
+
+
+def _name(key: ActionKey) -> str:
+    """A key in one string, which no other key makes: no id holds a NUL."""
+    return "\0".join(key)
 
 
 class Receipts:
@@ -43,28 +56,29 @@ class Receipts:
     __slots__ = ("_recent", "_recent_max", "_seen")
 
     def __init__(self, seen: Iterable[int] = (), *, recent_max: int = RECENT_MAX) -> None:
-        self._recent: dict[ActionKey, Receipt] = {}
+        self._recent: dict[str, bytes] = {}  # by name of the key, the oldest first: the seq and the packed receipt
         self._recent_max = recent_max
         self._seen = set(seen)
 
     def get(self, key: ActionKey) -> Receipt | None:
-        return self._recent.get(key)
+        packed = self._recent.get(_name(key))
+        return None if packed is None else _DECODER.decode(memoryview(packed)[SEQ_BYTES:])
 
     def add(self, receipt: Receipt) -> None:
-        self._recent[receipt.key] = receipt
+        self._recent[_name(receipt.key)] = receipt.seq.to_bytes(SEQ_BYTES, "big") + _ENCODER.encode(receipt)
         self._seen.add(digest(receipt.key))
 
     def elsewhere(self, keys: Sequence[ActionKey]) -> list[ActionKey]:
         """Keys that were (all but surely) answered before and whose receipts are not in memory."""
-        return [key for key in keys if key not in self._recent and digest(key) in self._seen]
+        return [key for key in keys if _name(key) not in self._recent and digest(key) in self._seen]
 
     def trim(self, durable_seq: int) -> None:
         """Forget the oldest durable receipts past the limit."""
         while len(self._recent) > self._recent_max:
-            oldest = next(iter(self._recent.values()))
-            if oldest.seq > durable_seq:
+            name, packed = next(iter(self._recent.items()))
+            if int.from_bytes(packed[:SEQ_BYTES], "big") > durable_seq:
                 return
-            del self._recent[oldest.key]
+            del self._recent[name]
 
     def fork(self) -> "Receipts":
         """An independent copy, for a dry run."""
