@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
-import structlog
 
 from actors import correcting
 from actors.corrections import Corrections
@@ -43,8 +42,6 @@ from engine.receipts import ActionKey, Receipt
 from engine.rejections import Refusal
 from engine.views import balance_view
 from persistence.store import AuditEntry, Store, StoreUnavailable
-
-log = structlog.get_logger(__name__)
 
 
 def utc_now() -> datetime:

@@ -359,7 +359,7 @@ async def test_no_answer_takes_longer_than_the_deadline() -> None:
 
 async def test_a_pass_that_finds_an_account_fenced_where_it_lives_no_more_leaves_it_where_it_lives() -> None:
     async with floor(account_actors_max=2, pulse_ms=60_000, balance_ms=60_000) as desk:
-        account, _ = await desk.trading("a"), await desk.trading("b")
+        account, *_ = [await desk.trading(name) for name in "abcd"]  # neighbours, so that there is a pass
         await desk.buy(account, "1")
         place = await desk.supervisor.locate(account, None)
         (other,) = [host for host in desk.fleet.hosts.values() if Location(host.name) != place]
