@@ -120,10 +120,13 @@ class Hosts(Mapping[str, Host]):
             await asyncio.wait(self._coming, timeout=self._limits.patience_ms / 1000)
 
     async def place_for(self, account_id: str) -> Host:
-        """The account's host, or the best place for it: an empty host, a new one while there is room, else the one with
-        the fewest accounts. Raises `Lost` where there is none in time."""
+        """The account's host unless that is silent, else the best place for it: an empty host, a new one while there is
+        room, the one with the fewest accounts. Raises `Lost` where there is none in time."""
         if self._closing:
             raise Lost("the supervisor is closing")
+        home = self._placement.host_of(account_id)
+        if home is not None and self.is_silent(home):  # it may go on, and is fenced then
+            self._placement.release([account_id])
         place = self._placement.host_of(account_id) or self._placement.choose(room=self.room)
         if place is None:
             # Where every host is silent another is made, room or not.

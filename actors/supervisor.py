@@ -100,6 +100,7 @@ class Supervisor:
         for schedule in self._schedules:
             schedule.cancel()
         await asyncio.gather(*self._schedules, return_exceptions=True)
+        await self._watch.close()
         await self._homecoming.close()
         await self._hosts.close()
 
@@ -148,9 +149,11 @@ class Supervisor:
         return Location(host.name)
 
     async def whereabouts(self, account_id: str) -> Location | None:
-        """Where the account lives, if anywhere: a read needs no activation."""
+        """Where the account lives and answers, if anywhere: a read needs no activation."""
         place = self._placement.host_of(account_id)
-        return Location(place) if place is not None and account_id not in self._arriving else None
+        if place is None or account_id in self._arriving or self._hosts.is_silent(place):
+            return None
+        return Location(place)
 
     async def _bring(self, account_id: str, tried: str | None) -> Location | Unserved:
         if tried is not None and not self._hosts.is_silent(tried):
@@ -159,9 +162,6 @@ class Supervisor:
             self._placement.release([account_id])
             return Unserved("quarantined", self._quarantine.sentence(account_id))
         async with self._cold:
-            place = self._placement.host_of(account_id)
-            if place is not None and self._hosts.is_silent(place):  # it may go on, and is fenced then
-                self._placement.release([account_id])
             try:
                 host = await self._hosts.place_for(account_id)
                 activation = await self._hosts.answer(host, host.activate([account_id]))

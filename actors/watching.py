@@ -52,9 +52,16 @@ class Watch:
         if examinations:
             await asyncio.wait(examinations, timeout=self._limits.pulse_ms / 1000)
 
+    async def close(self) -> None:
+        """Examine no more."""
+        under_way = list(self._under_way.values())
+        for examination in under_way:
+            examination.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+
     async def examine(self, host: Host) -> None:
         """How this one is now, or with the next answer that it owes anyway."""
-        await asyncio.shield(self._examination(host))
+        await asyncio.wait((self._examination(host),))
 
     def _examination(self, host: Host) -> "asyncio.Task[None]":
         examination = self._under_way.get(host.name)
@@ -84,7 +91,18 @@ class Watch:
             log.warning("accounts_not_let_go", host=host.name, why=str(lost))
 
     async def _pulse(self, host: Host) -> Pulse:
-        async with asyncio.timeout(self._limits.pulse_deadline_ms / 1000):
+        clock, deadline_s = asyncio.get_running_loop(), self._limits.pulse_deadline_ms / 1000
+        while True:
+            began = clock.time()
+            try:
+                return await self._pulse_within(host, deadline_s)
+            except TimeoutError:
+                if clock.time() - began < 2 * deadline_s:
+                    raise
+                log.warning("supervisor_was_away", host=host.name)  # and has not even looked for the answer
+
+    async def _pulse_within(self, host: Host, deadline_s: float) -> Pulse:
+        async with asyncio.timeout(deadline_s):
             while True:
                 try:
                     return await host.pulse()
@@ -92,7 +110,7 @@ class Watch:
                     await asyncio.sleep(AGAIN_MS / 1000)
 
     def _is_silent(self, host: Host, why: Exception) -> None:
-        """Counted from the end of the first pulse without an answer: the time before it may have been our own pause."""
+        """Counted from the end of the first pulse without an answer."""
         now = asyncio.get_running_loop().time()
         if host.name not in self._silent_since:
             log.warning("host_silent", host=host.name, why=repr(why))

@@ -219,3 +219,37 @@ async def test_an_account_that_was_lost_while_it_was_brought_back_comes_back_by_
         place = await desk.supervisor.locate(gone, host.name)
         assert isinstance(place, Unserved)
         await eventually(lambda: any(account in each._hosted for each in desk.fleet.hosts.values()))
+
+
+async def test_a_pause_of_the_supervisor_itself_says_nothing_of_its_hosts() -> None:
+    async with floor(pulse_deadline_ms=50, silence_ms=0, pulse_ms=10) as desk:
+        account = await desk.trading("a")
+        host, asked = await host_of(desk, account), asyncio.Event()
+        pulse = host.pulse
+
+        async def on_its_way() -> Pulse:
+            asked.set()
+            await asyncio.sleep(0.02)
+            return await pulse()
+
+        host.pulse = on_its_way  # type: ignore[method-assign]  # in place of its own
+        await asked.wait()
+        time.sleep(0.2)  # SIGSTOP of the process with the supervisor: the deadline is long over when it goes on
+        asked.clear()
+        async with asyncio.timeout(5):
+            await asked.wait()
+        await eventually(lambda: not desk.supervisor._watch._under_way)
+        assert await host_of(desk, account) is host
+        assert host.name in desk.fleet.hosts
+
+
+async def test_reads_and_recomputes_do_not_wait_for_a_silent_host() -> None:
+    async with floor(account_actors_max=2, **SLOW) as desk:
+        account = await desk.trading("a")
+        host = await host_of(desk, account)
+        hung(host)
+        await eventually(lambda: desk.supervisor._hosts.is_silent(host.name))
+        assert await desk.supervisor.whereabouts(account) is None
+        place = await desk.supervisor.shelter(account)
+        assert isinstance(place, Location)
+        assert place.host != host.name
