@@ -74,6 +74,9 @@ class SetBack(tzinfo):
     def dst(self, _: datetime | None) -> None:
         return None
 
+    def tzname(self, _: datetime | None) -> None:
+        return None
+
 
 def test_the_two_hours_of_a_clock_that_is_set_back_are_two():
     zone = SetBack()
