@@ -102,9 +102,8 @@ class MemoryStore(Store):
         return found
 
     async def ledger(self, after: Mapping[str, int]) -> AsyncIterator[RecordedEvent]:
-        for key in sorted(self.events):
-            if key[0] in after and key[1] > after[key[0]]:
-                yield self.events[key]
+        for key in sorted(key for key in self.events if key[0] in after and key[1] > after[key[0]]):
+            yield self.events[key]
 
     async def receipts(self, account_id: str, keys: Sequence[ActionKey]) -> Mapping[ActionKey, Receipt]:
         return {key: self.actions[account_id, key] for key in keys if (account_id, key) in self.actions}

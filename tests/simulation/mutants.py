@@ -188,7 +188,7 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
     "a bad row refuses the whole commit": Mutant(Parts(committer=RefusedTogether), LOADED, frozenset({"G8"})),
     "stale quotes made fresh": Mutant(Parts(host=MadeFresh), ("feed_frozen",), frozenset({"I9"})),
     "a closed host lives on": Mutant(
-        Parts(host=OpenAfterClosing), ("supervisor_drained", "supervisor_killed", "postgres_slow"), frozenset({"I11"})
+        Parts(host=OpenAfterClosing), ("supervisor_drained", "supervisor_killed", "postgres_away"), frozenset({"I11"})
     ),
     "the read lease ignored": Mutant(
         Parts(host_limits=msgspec.structs.replace(LIMITS, read_lease_ms=3_600_000)),
