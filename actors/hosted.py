@@ -168,6 +168,8 @@ class Hosted:
         self.durable_seq = seq
         self.confirmed_at = confirmed_at
         self.book.receipts.trim(seq)
+        if not self._waiters:
+            return
         served = [waiter for waited_seq, waiter in self._waiters if waited_seq <= seq]
         self._waiters = [each for each in self._waiters if each[0] > seq]
         self._release(served, True)
@@ -187,7 +189,7 @@ class Hosted:
 
 def payload_bytes(events: Iterable[RecordedEvent]) -> int:
     """What events weigh, as far as a caller can make them heavy."""
-    return sum(len(event.payload) for event in events)
+    return sum([len(event.payload) for event in events])
 
 
 def _together(entries: Sequence[Entry]) -> Changes:

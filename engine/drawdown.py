@@ -18,15 +18,17 @@ from engine.rejections import Failure
 def needed(account: Account, quotes: Quotes, now: datetime, use: Use) -> dict[str, Quote] | tuple[Failure, ...]:
     """A usable quote for every open position, or every reason why not, by symbol."""
     age_ms_max = account.policy.quote_max_age_ms.of(use)
-    found: dict[str, Quote | Failure] = {}
+    found: dict[str, Quote] = {}
+    failures: dict[str, Failure] = {}
     for position in in_order(account):
         quote = usable(quotes, position.symbol, now, age_ms_max)
         if isinstance(quote, Quote):
             quote = positions.believed(position, quote)
-        if not isinstance(found.get(position.symbol), Failure):
+        if isinstance(quote, Quote):
             found[position.symbol] = quote
-    failures = tuple(each for each in found.values() if isinstance(each, Failure))
-    return failures or {symbol: each for symbol, each in found.items() if isinstance(each, Quote)}
+        else:
+            failures.setdefault(position.symbol, quote)
+    return tuple(failures.values()) or found
 
 
 def in_order(account: Account) -> list[Position]:

@@ -57,6 +57,8 @@ def broken(account: Account, day: Day | None) -> Floor | None:
     equity = account.equity
     standing = [_max_drawdown(account)] if account.positions and equity <= account.liquidation_equity else []
     standing += floors(account, day) if day is not None else ()
+    if not standing:
+        return None
     return max((each for each in standing if each.is_broken_at(equity)), key=_height, default=None)
 
 

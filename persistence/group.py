@@ -88,6 +88,7 @@ async def _put(connection: Connection, moving: Sequence[Append], few: Sequence[t
         (statements.RESTATE_FILLS, rows.RESTATED, rows.restated(moving)),
         (statements.DROP_POSITIONS, rows.GONE, rows.gone(moving)),
         (statements.PUT_POSITIONS, rows.POSITIONS, rows.positions(moving)),
+        (statements.REVALUE_POSITIONS, rows.REVALUED, rows.revalued(moving)),
         (statements.PUT_STATES, rows.STATES, rows.states(moving)),
         (statements.INSERT[rows.RESULTS.table], rows.RESULTS, rows.results(moving)),
     )

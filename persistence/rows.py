@@ -86,6 +86,12 @@ POSITIONS: Final = _columns(
     mark_notional numeric, marked_at timestamptz, unrealized_pnl numeric, realized_pnl numeric, fees numeric,
     opened_at timestamptz, closed_at timestamptz""",
 )
+REVALUED: Final = _columns(
+    "prop_positions",
+    "",
+    """account_id uuid, opened_seq bigint, margin_used numeric, mark_price numeric, mark_notional numeric,
+    marked_at timestamptz, unrealized_pnl numeric""",
+)
 STATES: Final = _columns(
     "prop_accounts",
     "end_reason",
@@ -200,7 +206,28 @@ def actions(appends: Iterable[Append]) -> list[Row]:
 
 
 def positions(appends: Iterable[Append]) -> list[Row]:
-    return [_position(append.account_id, row) for append in appends for row in append.positions]
+    """Whole rows, of appends that may have traded."""
+    return [
+        _position(append.account_id, row) for append in appends if not append.only_marks for row in append.positions
+    ]
+
+
+def revalued(appends: Iterable[Append]) -> list[Row]:
+    """Of positions that stand already and were only marked: what a mark changes."""
+    return [
+        (
+            append.account_id,
+            str(row.opened_seq),
+            str(row.view.margin_used),
+            str(row.view.mark_price),
+            str(row.mark_notional),
+            _at(row.view.marked_at),
+            str(row.view.unrealized_pnl),
+        )
+        for append in appends
+        if append.only_marks
+        for row in append.positions
+    ]
 
 
 def states(appends: Iterable[Append]) -> list[Row]:

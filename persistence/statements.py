@@ -18,6 +18,7 @@ from persistence.rows import (
     POSITIONS,
     RESTATED,
     RESULTS,
+    REVALUED,
     STATES,
     VOIDED,
     Columns,
@@ -83,6 +84,18 @@ SET status = excluded.status, quantity = excluded.quantity, entry_notional = exc
     closed_at = excluded.closed_at
 """)
     .format(_named(POSITIONS), _arrays(POSITIONS), _named(POSITIONS))
+    .as_bytes()
+)
+
+REVALUE_POSITIONS: Final = (
+    SQL("""
+UPDATE prop_positions held
+SET margin_used = new.margin_used, mark_price = new.mark_price, mark_notional = new.mark_notional,
+    marked_at = new.marked_at, unrealized_pnl = new.unrealized_pnl
+FROM unnest({}) AS new ({})
+WHERE held.account_id = new.account_id AND held.opened_seq = new.opened_seq
+""")
+    .format(_arrays(REVALUED), _named(REVALUED))
     .as_bytes()
 )
 

@@ -14,7 +14,7 @@ from engine.account import Account
 from engine.book import BookState
 from engine.changes import Amendment, Changes, PositionRow
 from engine.commands import CreateAccount
-from engine.events import RecordedEvent
+from engine.events import MarkedToMarket, RecordedEvent
 from engine.receipts import ActionKey, Receipt
 from engine.results import ResultView, result_of
 from engine.views import AccountView, BalanceView, FillView, OrderView, SnapshotView, account_view, balance_view
@@ -76,6 +76,11 @@ class Append(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     @property
     def last_seq(self) -> int:
         return self.events[-1].seq
+
+    @property
+    def only_marks(self) -> bool:
+        """Whether its positions stood before, and were only valued anew."""
+        return all(event.type == MarkedToMarket.TYPE for event in self.events)
 
     @property
     def head_hash(self) -> bytes:
