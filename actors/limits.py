@@ -8,14 +8,15 @@ MarkLedger = Literal["every", "on_change"]
 
 
 class HostLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Of one account host. `mark_ledger`: its passes write every mark, or only those that bring a change."""
+    """Of one account host. `mark_ledger`: its passes write every mark, or only those that bring a change. After
+    `marks_per_turn` a pass lets others go on: a commit takes a turn for each word with Postgres, a request one."""
 
     queued_batches_per_account_max: int = 64
     receipts_in_memory_max: int = 256
     read_lease_ms: int = 5_000
     snapshot_every_events: int = 500
     idle_ms: int = 5_000
-    marks_per_turn: int = 200
+    marks_per_turn: int = 20
     mark_ledger: MarkLedger = "every"
     hand_over_ms: int = 2_000
     append_events_max: int = 2_000
