@@ -39,7 +39,7 @@ class SupervisorLimits(msgspec.Struct, frozen=True, kw_only=True):
     spare_hosts: int = 1
     cold_activations_max: int = 4
     cold_waiting_max: int = 200
-    activation_chunk: int = 500
+    activation_chunk: int = 2_000
     balance_ms: int = 1_000
     moves_max: int = 50
     suspicion_ms: int = 60_000
