@@ -13,7 +13,7 @@ from actors.messages import packed, requests
 from actors.persister import committer_over
 from actors.ports import Appender
 from actors.remote import RayAppender
-from actors.runtime import RuntimeConfig, config_of
+from actors.runtime import RuntimeConfig, config_of, connected
 from engine.quotes import Quote
 from persistence.postgres_store import PostgresStore
 
@@ -35,7 +35,7 @@ class AccountActor:
         config, self._resources = self._config, AsyncExitStack()
         connections = CONNECTIONS_MAX + (CONNECTIONS_MAX if config.persister_placement == "local" else 0)
         store = await self._resources.enter_async_context(
-            PostgresStore.connect(config.database_url, pool_size_max=connections, application_name=self._name)
+            connected(config, connections_max=connections, application_name=self._name)
         )
         node = ray.get_runtime_context().get_node_id()
         self._host = AccountHost(self._name, store, self._appender(config, store), config.host, node=node)

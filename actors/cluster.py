@@ -93,20 +93,28 @@ class CoreActors:
             await self._opened(name)
         self._watch = asyncio.create_task(self._keep())
 
-    async def close(self, *, end_actors: bool) -> None:
-        """Stop watching; `end_actors` also drains and ends them, supervisor (and its hosts) first."""
+    async def close(self, *, end_actors: bool, seconds_max: float) -> None:
+        """Stop watching; `end_actors` also drains and ends them, supervisor (and its hosts) first. What is not done in
+        `seconds_max` is left: to be killed loses nothing that was acknowledged."""
         if self._watch is not None:
             self._watch.cancel()
             await asyncio.gather(self._watch, return_exceptions=True)
         if not end_actors:
             return
-        for name in reversed(self._recipes):
-            try:
-                actor = await asyncio.to_thread(find, name, self._config.namespace)
-                await answer(actor.close.remote(), CLOSE_DEADLINE_S)
-                ray.kill(actor)
-            except Lost as lost:
-                log.warning("core_actor_not_closed", actor=name, why=str(lost))  # safe: recovery needs no farewell
+        try:
+            async with asyncio.timeout(max(0.0, seconds_max)):
+                for name in reversed(self._recipes):
+                    await self._end(name)
+        except TimeoutError:
+            log.warning("core_actors_not_closed", seconds_max=seconds_max)
+
+    async def _end(self, name: str) -> None:
+        try:
+            actor = await asyncio.to_thread(find, name, self._config.namespace)
+            await answer(actor.close.remote(), CLOSE_DEADLINE_S)
+            ray.kill(actor)
+        except Lost as lost:
+            log.warning("core_actor_not_closed", actor=name, why=str(lost))  # safe: recovery needs no farewell
 
     async def _opened(self, name: str) -> None:
         """The actor, made anew where its opening was lost on the way: there is no later round to make another yet."""

@@ -56,6 +56,14 @@ class SupervisorLimits(msgspec.Struct, frozen=True, kw_only=True):
     pass_deadline_ms: int = 60_000
 
 
+class DatabaseLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Of the connections of one process."""
+
+    connect_timeout_ms: int = 5_000
+    statement_timeout_ms: int = 30_000
+    lock_timeout_ms: int = 1_000
+
+
 class ClientLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Of a gateway's client. A Ray argument over 100 KB takes the slow road, hence `call_bytes_max`."""
 

@@ -9,9 +9,8 @@ import ray
 from actors.collecting import collect_seldom
 from actors.limits import PersisterLimits
 from actors.logs import configure
-from actors.runtime import config_of
+from actors.runtime import config_of, connected
 from persistence.committer import Committer
-from persistence.postgres_store import PostgresStore
 from persistence.store import Append, Store
 
 CONNECTIONS_MAX = 2
@@ -31,7 +30,7 @@ class PersisterActor:
         config = self._config
         self._resources = AsyncExitStack()
         store = await self._resources.enter_async_context(
-            PostgresStore.connect(config.database_url, pool_size_max=CONNECTIONS_MAX, application_name=self._name)
+            connected(config, connections_max=CONNECTIONS_MAX, application_name=self._name)
         )
         self._committer = committer_over(store, config.persister)
         self._resources.push_async_callback(self._committer.close)

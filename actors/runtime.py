@@ -1,10 +1,12 @@
 """RuntimeConfig: everything an actor needs to start, small enough to travel with its creation."""
 
+from contextlib import AbstractAsyncContextManager
 from typing import Final, Literal
 
 import msgspec
 
-from actors.limits import ClientLimits, HostLimits, PersisterLimits, SupervisorLimits
+from actors.limits import ClientLimits, DatabaseLimits, HostLimits, PersisterLimits, SupervisorLimits
+from persistence.postgres_store import PostgresStore
 
 PersisterPlacement = Literal["shared", "local"]
 
@@ -19,6 +21,7 @@ class RuntimeConfig(msgspec.Struct, frozen=True, kw_only=True):
     persister_placement: PersisterPlacement = "shared"
     persister_actors: int = 1
     account_actors_per_cpu: int | None = None
+    database: DatabaseLimits = DatabaseLimits()
     host: HostLimits = HostLimits()
     supervisor: SupervisorLimits = SupervisorLimits()
     persister: PersisterLimits = PersisterLimits()
@@ -29,6 +32,21 @@ class RuntimeConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODER: Final = msgspec.msgpack.Decoder(RuntimeConfig)
+
+
+def connected(
+    config: RuntimeConfig, *, connections_max: int, application_name: str
+) -> AbstractAsyncContextManager[PostgresStore]:
+    """A store of this runtime's database, for one process."""
+    limits = config.database
+    return PostgresStore.connect(
+        config.database_url,
+        pool_size_max=connections_max,
+        application_name=application_name,
+        connect_timeout_ms=limits.connect_timeout_ms,
+        statement_timeout_ms=limits.statement_timeout_ms,
+        lock_timeout_ms=limits.lock_timeout_ms,
+    )
 
 
 def packed_config(config: RuntimeConfig) -> bytes:

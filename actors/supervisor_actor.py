@@ -13,11 +13,10 @@ from actors.account_actor import RemoteAccountActor
 from actors.logs import configure
 from actors.options import SUPERVISOR
 from actors.remote import RayFleet
-from actors.runtime import config_of
+from actors.runtime import config_of, connected
 from actors.supervisor import Supervisor
 from persistence.lease import Lease, LeaseLost
 from persistence.pools import connection_pool
-from persistence.postgres_store import PostgresStore
 from persistence.quotes import QuoteReader
 
 log = structlog.get_logger(__name__)
@@ -52,7 +51,7 @@ class SupervisorActor:
         await lease.take()
         self._resources.push_async_callback(lease.release)
         store = await self._resources.enter_async_context(
-            PostgresStore.connect(config.database_url, pool_size_max=CONNECTIONS_MAX, application_name=SUPERVISOR)
+            connected(config, connections_max=CONNECTIONS_MAX, application_name=SUPERVISOR)
         )
         quotes = await self._resources.enter_async_context(QuoteReader(config.database_url, query=config.quotes_query))
         self._supervisor = Supervisor(

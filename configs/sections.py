@@ -30,7 +30,8 @@ class DatabaseSettings(Section):
     statement_timeout_ms: AtLeastOne
     """A statement running longer is ended by the server, so that nothing waits for ever on a sick disk."""
     lock_timeout_ms: AtLeastOne
-    """A statement waiting longer for a lock is ended; activations queue on head rows, migrations on tables."""
+    """A statement waiting longer for a lock is ended. Whoever keeps the head row of an account longer is no commit of
+    ours: the others go on without that account."""
 
 
 class RaySettings(Section):

@@ -21,12 +21,12 @@ import structlog
 
 from actors import cluster
 from actors.client import RoutedClient
-from actors.limits import ClientLimits, HostLimits, PersisterLimits, SupervisorLimits
+from actors.limits import ClientLimits, DatabaseLimits, HostLimits, PersisterLimits, SupervisorLimits
 from actors.logs import configure
 from actors.messages import Wellness
 from actors.options import SUPERVISOR
 from actors.remote import RayOverseer, reach, room_for_hosts
-from actors.runtime import RuntimeConfig
+from actors.runtime import RuntimeConfig, connected
 from configs.settings import DEFAULTS, Settings
 from gateway.app import build_app
 from gateway.blocking import alongside, started, to_its_end
@@ -41,7 +41,6 @@ from persistence.heartbeats import Heartbeats
 from persistence.migrations.run import head, upgrade
 from persistence.performance import Performance
 from persistence.pools import connection_pool
-from persistence.postgres_store import PostgresStore
 from persistence.preflight import preflight
 from persistence.queries import Queries
 from persistence.quotes import QuoteReader
@@ -51,6 +50,8 @@ RUN_FILE = "run.json"
 PORTS_TRIED = 50
 HEARTBEATS_MISSED_MAX = 5
 READY_POLL_S = 0.05
+ENDING_MS = 4_000
+"""Of a shutdown's time: what Ray and Postgres take to end once the actors have."""
 POSTGRES_WATCH_S = 0.5
 CORE_CONNECTIONS = 12
 """To Postgres, beside the gateway's: supervisor, persister, a first few account actors, and an operator."""
@@ -101,7 +102,8 @@ async def running_engine(
         step.done("ray", ray_address)
         config = runtime_config(settings, database_url, room_for_hosts(settings.actors.account_actors_per_cpu))
         core = cluster.CoreActors(config)
-        stack.push_async_callback(core.close, end_actors=settings.ray.address is None)
+        seconds_max = (settings.shutdown_timeout_ms - _drain_ms(settings) - ENDING_MS) / 1000
+        stack.push_async_callback(core.close, end_actors=settings.ray.address is None, seconds_max=seconds_max)
         await core.start()
         step.done("actors", f"supervisor, {config.persister_placement} persister")
         parts = await _parts(settings, config, stack, bootstrap_token)
@@ -137,6 +139,11 @@ def runtime_config(settings: Settings, database_url: str, room: int) -> RuntimeC
         persister_placement=persister.placement,
         persister_actors=persister.shared_actors,
         account_actors_per_cpu=None if actors.max_account_actors else actors.account_actors_per_cpu,
+        database=DatabaseLimits(
+            connect_timeout_ms=settings.database.connect_timeout_ms,
+            statement_timeout_ms=settings.database.statement_timeout_ms,
+            lock_timeout_ms=settings.database.lock_timeout_ms,
+        ),
         host=HostLimits(
             queued_batches_per_account_max=actors.queued_batches_per_account_max,
             receipts_in_memory_max=actors.receipts_in_memory_max,
@@ -224,7 +231,7 @@ async def _parts(
 ) -> GatewayParts:
     url = config.database_url
     connections, enter = settings.database.pool_size_max, stack.enter_async_context
-    store = await enter(PostgresStore.connect(url, pool_size_max=connections, application_name="prop-gateway"))
+    store = await enter(connected(config, connections_max=connections, application_name="prop-gateway"))
     reading = await enter(connection_pool(url, connections_max=connections, read_only=True))
     writing = await enter(connection_pool(url, connections_max=1, read_only=False))
     reader = QuoteReader(reading, query=config.quotes_query)
@@ -304,13 +311,18 @@ async def _serving(settings: Settings, parts: GatewayParts) -> AsyncIterator[str
         header_timeout_ms=gateway.header_timeout_ms,
         idle_timeout_ms=gateway.idle_timeout_ms,
         connections_max=gateway.connections_max,
-        drain_timeout_ms=gateway.deadline_ms + 2_000,
+        drain_timeout_ms=_drain_ms(settings),
     )
     port = gateway.port
     if settings.source_of("gateway.port") == DEFAULTS:
         port = _free_port(gateway.host, gateway.port)
     async with serving_app(build_app(parts), host=gateway.host, port=port, limits=limits) as server:
         yield server.url
+
+
+def _drain_ms(settings: Settings) -> int:
+    """How long requests that are in flight at the end may take: all of their time, if half of the shutdown's allows."""
+    return min(settings.gateway.deadline_ms + 2_000, settings.shutdown_timeout_ms // 2)
 
 
 def _free_port(host: str, preferred: int) -> int:

@@ -41,7 +41,7 @@ ROLE = "prop"
 DATABASE = "prop"
 MAJOR_VERSION = "18"
 START_SECONDS_MAX = 300  # crash recovery replays the write-ahead log first
-STOP_SECONDS_MAX = 60
+STOP_SECONDS_MAX = {"fast": 10, "immediate": 10}  # one after the other: after the second the next start replays its log
 ORPHANS_SECONDS_MAX = 30  # backends of a killed server notice within moments and let go of its memory
 LOG_BYTES_MAX = 16 * 1024 * 1024
 SOCKET_PATH_BYTES_MAX = 100  # the kernel allows 107
@@ -116,12 +116,15 @@ class EmbeddedPostgres:
         if self.pid is None:
             return
         with self._locked():
+            said = ""
+            for mode, seconds_max in STOP_SECONDS_MAX.items():
+                if postmaster.running_pid(self.cluster) == self.pid:
+                    done = self._run(
+                        "pg_ctl", "stop", "-m", mode, "-w", "-t", str(seconds_max), "-D", str(self.cluster)
+                    )
+                    said = done.stderr.strip()
             if postmaster.running_pid(self.cluster) == self.pid:
-                done = self._run(
-                    "pg_ctl", "stop", "-m", "fast", "-w", "-t", str(STOP_SECONDS_MAX), "-D", str(self.cluster)
-                )
-                if done.returncode != 0 and postmaster.running_pid(self.cluster) == self.pid:
-                    raise EmbeddedPostgresError(f"PostgreSQL (pid {self.pid}) did not stop: {done.stderr.strip()}")
+                raise EmbeddedPostgresError(f"PostgreSQL (pid {self.pid}) did not stop: {said}")
             self.pid = None
 
     def __enter__(self) -> Self:

@@ -17,6 +17,7 @@ import psutil
 import psycopg
 import pytest
 
+from persistence import embedded
 from persistence.embedded import EmbeddedPostgres, EmbeddedPostgresError
 
 pytestmark = pytest.mark.postgres
@@ -163,6 +164,18 @@ def test_pid_file_that_names_a_stranger(folder: Path):
     finally:
         stranger.kill()
         stranger.wait()
+
+
+def test_a_server_that_hangs_is_stopped_all_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(embedded.STOP_SECONDS_MAX, "fast", 1)
+    with EmbeddedPostgres(folder) as server, psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute("create table kept as select 42 as answer")
+        backend, pid = psutil.Process(connection.info.backend_pid), server.pid
+        backend.suspend()
+        server.stop()
+        assert is_gone(pid)
+        server.start()
+        assert answer(server.url, "select answer from kept") == 42
 
 
 def test_stop_leaves_a_successor_alone(folder: Path):

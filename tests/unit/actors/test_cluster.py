@@ -1,6 +1,8 @@
-"""The start of the core actors, where Ray loses calls."""
+"""The start of the core actors, where Ray loses calls, and their end, where they hang."""
 
+import asyncio
 from collections import Counter
+from typing import Never
 
 import pytest
 
@@ -26,7 +28,7 @@ class LosesOpenings(CoreActors):
 async def test_an_opening_that_was_lost_is_made_again() -> None:
     core = LosesOpenings(OPENINGS_MAX - 1)
     await core.start()
-    await core.close(end_actors=False)
+    await core.close(end_actors=False, seconds_max=1)
     assert core.tries == {"persister-0": OPENINGS_MAX, "supervisor": OPENINGS_MAX}
 
 
@@ -35,3 +37,17 @@ async def test_a_start_that_loses_every_opening_ends() -> None:
     with pytest.raises(Lost):
         await core.start()
     assert core.tries == {"persister-0": OPENINGS_MAX}
+
+
+class HangsAtItsEnd(CoreActors):
+    """No actor answers any more."""
+
+    async def _end(self, name: str) -> Never:
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError
+
+
+async def test_actors_that_hang_do_not_keep_a_program_from_ending() -> None:
+    core = HangsAtItsEnd(RuntimeConfig(database_url="postgresql://nowhere"))
+    async with asyncio.timeout(5):
+        await core.close(end_actors=True, seconds_max=0.05)
