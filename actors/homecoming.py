@@ -51,9 +51,12 @@ class Homecoming:
         self._placement.release(account_ids)
         self._homeless |= dict.fromkeys(account_ids)
 
-    def broke(self, breaks: Mapping[str, Break]) -> None:
+    def broke(self, told: Mapping[str, Sequence[Break]]) -> None:
         """What hosts tell of accounts that broke there, perhaps again."""
-        self._placement.release([each for each, broke in breaks.items() if self._quarantine.broke(each, broke)])
+        for account_id, breaks in told.items():
+            for broke in breaks:
+                if self._quarantine.broke(account_id, broke):
+                    self._placement.release([account_id])
 
     async def enlist(self) -> None:
         """Everybody who trades is to come back. Raises `StoreUnavailable`."""

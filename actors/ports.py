@@ -43,12 +43,13 @@ class Activation(Message, frozen=True):
 
 class Pulse(Message, frozen=True):
     """A host's sign of life: how many accounts it holds, which of them need no memory any more, and on which node; the
-    last break of every account that broke here, and the epochs in which a recompute has put accounts right."""
+    last breaks of every account that broke here, the oldest first, and the epochs in which recomputes have put accounts
+    right."""
 
     accounts: int
     idle: tuple[str, ...]
     node: str = ""
-    breaks: dict[str, Break] = msgspec.field(default_factory=dict)
+    breaks: dict[str, tuple[Break, ...]] = msgspec.field(default_factory=dict)
     restored: dict[str, int] = msgspec.field(default_factory=dict)
 
 
@@ -69,7 +70,7 @@ class Tally(Message, frozen=True):
     failed: int = 0
     liquidated: int = 0
     dropped: tuple[str, ...] = ()
-    breaks: dict[str, Break] = msgspec.field(default_factory=dict)
+    breaks: dict[str, tuple[Break, ...]] = msgspec.field(default_factory=dict)
 
 
 class Location(Message, frozen=True):

@@ -3,7 +3,7 @@
 Guarantee: the count is the account's, whichever hosts it breaks on: hosts tell what broke, and only here is it counted.
 A break is told again and again and counted once, by the epoch of the activation that broke. Two breaks at different
 seqs are no pattern, and a recompute that put the account right begins a new count.
-The count lives as long as the supervisor: a new one gives every account its chance again.
+The count lives as long as the supervisor; a new one hears the last breaks again from the hosts that have outlived it.
 """
 
 from collections.abc import Mapping
@@ -53,9 +53,8 @@ class Quarantine:
     def restored(self, account_id: str, epoch: int) -> None:
         """Somebody has put it right, in an activation of this epoch."""
         last = self._last.get(account_id)
-        if last is not None and epoch > last.epoch:
-            self._last[account_id] = Break(epoch, last.seq, last.why)
-            self._times[account_id] = 0
+        if last is None or epoch > last.epoch:
+            self._last[account_id], self._times[account_id] = Break(epoch, 0, "put right"), 0
             self.absent.pop(account_id, None)
 
     def lives(self, account_id: str) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import structlog
 
@@ -16,11 +17,15 @@ from actors.hosted import Hosted
 from actors.limits import HostLimits
 from actors.outbox import Outbox
 from actors.ports import Activation, Appender, Break, Lost, Pulse
+from actors.quarantine import QUARANTINE_AFTER
 from persistence.committer import AppendVerdict
 from persistence.recovery import recover
 from persistence.store import Store, StoreUnavailable
 
 log = structlog.get_logger(__name__)
+
+WHY_CHARACTERS_MAX: Final = 300
+"""Of the reason of a break, which every pulse tells until the account has gone on."""
 
 
 class Residence:
@@ -42,7 +47,7 @@ class Residence:
         self._limits = limits
         self._monotonic = monotonic
         self._hosted: dict[str, Hosted] = {}
-        self._breaks: dict[str, Break] = {}
+        self._breaks: dict[str, tuple[Break, ...]] = {}
         self._restored_in: dict[str, int] = {}  # epochs
         self._outbox = Outbox(name, store, appender, limits, self._unconfirmed, monotonic=monotonic)
         self._activating = asyncio.Lock()
@@ -68,7 +73,7 @@ class Residence:
             hosted=tuple(each for each in account_ids if each in self._hosted),
             unknown=tuple(each for each in absent if each not in locked),
             broken={
-                each: Break(heads[each].epoch, failure.seq, failure.reason)
+                each: Break(heads[each].epoch, failure.seq, failure.reason[:WHY_CHARACTERS_MAX])
                 for each, failure in recovered.failures.items()
             },
         )
@@ -134,11 +139,11 @@ class Residence:
 
     # -- what goes wrong ------------------------------------------------------------------------------------
 
-    def _still_broken(self) -> dict[str, Break]:
-        """Breaks, but for those of accounts that have gone on here since."""
-        for account_id, broke in list(self._breaks.items()):
+    def _still_broken(self) -> dict[str, tuple[Break, ...]]:
+        """The last breaks of every account that has not gone on here since."""
+        for account_id, breaks in list(self._breaks.items()):
             hosted = self._hosted.get(account_id)
-            if hosted is not None and hosted.durable_seq > broke.seq:
+            if hosted is not None and hosted.durable_seq > breaks[-1].seq:
                 del self._breaks[account_id]
         return self._breaks.copy()
 
@@ -157,7 +162,8 @@ class Residence:
             return
         log.error("account_poisoned", host=self.name, account_id=hosted.account_id, epoch=hosted.book.epoch, why=why)
         if counts:
-            self._breaks[hosted.account_id] = Break(hosted.book.epoch, hosted.durable_seq, why)
+            broke = Break(hosted.book.epoch, hosted.durable_seq, why[:WHY_CHARACTERS_MAX])
+            self._breaks[hosted.account_id] = (*self._breaks.get(hosted.account_id, ()), broke)[-QUARANTINE_AFTER:]
         if self._hosted.get(hosted.account_id) is hosted:
             del self._hosted[hosted.account_id]
         self._outbox.forget(hosted)

@@ -227,10 +227,14 @@ async def test_an_account_that_breaks_is_told_of_until_it_has_gone_on_and_no_oth
     desk.appender.fail_with("refused")
     await desk.take(account, opening("1"))
     broke = Break(epoch=1, seq=2, why="append refused")
-    assert (await desk.host.pulse()).breaks == {account: broke}
-    assert (await desk.host.mark("p", quotes())).breaks == {account: broke}
+    assert (await desk.host.pulse()).breaks == {account: (broke,)}
+    assert (await desk.host.mark("p", quotes())).breaks == {account: (broke,)}
     await desk.host.activate([account])
-    assert (await desk.host.pulse()).breaks == {account: broke}, "forgotten before it had gone on"
+    assert (await desk.host.pulse()).breaks == {account: (broke,)}, "forgotten before it had gone on"
+    desk.appender.fail_with("refused")
+    await desk.take(account, opening("1"))
+    assert [each.epoch for each in (await desk.host.pulse()).breaks[account]] == [1, 2], "one was forgotten untold"
+    await desk.host.activate([account])
     assert isinstance(await desk.take(other, opening("1")), Taken)
     assert isinstance(await desk.take(account, opening("1")), Taken)
     assert (await desk.host.pulse()).breaks == {}

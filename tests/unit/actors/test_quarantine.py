@@ -124,6 +124,14 @@ def test_what_was_put_right_before_it_broke_again_is_no_excuse() -> None:
     assert "a" in quarantine
 
 
+def test_a_new_supervisor_that_hears_first_of_the_cure_does_not_count_what_was_before() -> None:
+    quarantine = Quarantine()
+    quarantine.restored("a", 3)
+    for epoch in (1, 2):
+        assert not quarantine.broke("a", Break(epoch, seq=7, why="x"))
+    assert "a" not in quarantine
+
+
 def test_of_many_only_the_first_are_named() -> None:
     quarantine = Quarantine()
     quarantine.not_rebuilt({f"a{number}": Break(1, 7, "x") for number in range(SHOWN_MAX + 2)})
