@@ -114,10 +114,14 @@ class Hosts(Mapping[str, Host]):
         self.make_some(self._limits.spare_hosts - self._placement.empty - len(self._coming))
 
     async def made(self) -> None:
-        """Wait for what is in the making, as long as patience lasts: whoever needs a place takes one of the hosts that
-        there are then."""
-        if self._coming:
-            await asyncio.wait(self._coming, timeout=self._limits.patience_ms / 1000)
+        """Wait for what is in the making as long as patience lasts, and beyond it until there is a host at all: whoever
+        needs a place takes one of those that there are then."""
+        patience_s, whose_end = self._limits.patience_ms / 1000, asyncio.ALL_COMPLETED
+        while self._coming:
+            await asyncio.wait(self._coming, timeout=patience_s, return_when=whose_end)
+            if self._placement.emptiest() is not None:
+                return
+            whose_end = asyncio.FIRST_COMPLETED
 
     async def place_for(self, account_id: str) -> Host:
         """The account's host unless that is silent, else the best place for it: an empty host, a new one while there is

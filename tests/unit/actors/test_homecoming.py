@@ -65,6 +65,27 @@ async def test_a_host_that_is_never_ready_is_waited_for_no_longer_than_patience_
         assert await desk.supervisor.locate(cold, None) == await desk.supervisor.locate(account, None)
 
 
+async def test_the_first_host_is_waited_for_beyond_all_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schedules, "RETRY_MS", 60_000)  # a start that begins anew ends too late
+    async with floor(account_actors_max=2) as desk:
+        account = await desk.trading("a")
+        store, prices = desk.store, desk.prices
+    fleet = LocalFleet(store, SteeredAppender(store), HostLimits(), hosts_max=2)
+    spawn = fleet.spawn
+
+    async def slowly(name: str, node: str | None) -> Host:
+        await asyncio.sleep(0.1)
+        return await spawn(name, node)
+
+    fleet.spawn = slowly  # type: ignore[method-assign]  # in place of its own
+    limits = SupervisorLimits(spare_hosts=0, marking_cadence_ms=0, patience_ms=10)
+    supervisor = Supervisor(fleet, store, prices, limits, beat=no_beat, entropy=token_bytes)
+    async with asyncio.timeout(5):
+        await supervisor.start()
+    assert await supervisor.whereabouts(account) is not None
+    await supervisor.close()
+
+
 async def test_one_host_lost_on_the_way_delays_nobody_of_a_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schedules, "RETRY_MS", 60_000)  # a start that begins anew ends too late
     async with floor(account_actors_max=3) as desk:
