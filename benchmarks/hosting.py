@@ -1,4 +1,4 @@
-"""Hosting: accounts recovered into a host, and what a process grows by when it hosts them.
+"""Hosting: accounts recovered into hosts, how long that takes and what a process grows by.
 
 `python -m benchmarks.hosting URL` is that process, a fresh one for each measurement: it recovers all accounts of a
 database and prints the bytes that each has added. A few come before, so that what every host has anyway does not count.
@@ -6,13 +6,18 @@ database and prints the bytes that each has added. A few come before, so that wh
 
 import asyncio
 import gc
+import multiprocessing
 import sys
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from multiprocessing.synchronize import Barrier
 from typing import Final
 
 import psutil
+import uvloop
 
+from actors.collecting import collect_seldom
 from actors.hosting import AccountHost
 from actors.limits import HostLimits, SupervisorLimits
 from persistence.committer import Committer
@@ -21,14 +26,16 @@ from persistence.postgres_store import PostgresStore
 CONNECTIONS_MAX: Final = 2
 """As an account actor has."""
 ACCOUNTS_BEFORE: Final = 500
+START_SECONDS_MAX: Final = 60
+RECOVERY_SECONDS_MAX: Final = 600
 
 
 @asynccontextmanager
-async def host_on(url: str) -> AsyncIterator[tuple[AccountHost, Sequence[str]]]:
-    """A host as an account actor makes it, without Ray, and the ids of all accounts that there are to host."""
+async def host_on(url: str) -> AsyncIterator[tuple[AccountHost, PostgresStore]]:
+    """A host as an account actor makes it, without Ray, and its store."""
     async with PostgresStore.connect(url, pool_size_max=CONNECTIONS_MAX) as store:
         committer = Committer(store)
-        yield AccountHost("bench", store, committer, HostLimits()), await store.hostable()
+        yield AccountHost("bench", store, committer, HostLimits()), store
         await committer.close()
 
 
@@ -41,13 +48,53 @@ async def activate(host: AccountHost, ids: Sequence[str]) -> None:
             raise RuntimeError(f"not all were recovered: {activation}")
 
 
+def seconds_to_recover(url: str, hosts: int) -> float:
+    """How long it takes so many new processes, each with a host, to share all accounts among them and bring them back,
+    from the listing on. Raises `BrokenBarrierError` where one of them failed."""
+    context = multiprocessing.get_context("spawn")
+    ready, done = context.Barrier(hosts + 1), context.Barrier(hosts + 1)
+    processes = [
+        context.Process(target=_recover_share, args=(url, place, hosts, ready, done)) for place in range(hosts)
+    ]
+    for process in processes:
+        process.start()
+    try:
+        ready.wait(START_SECONDS_MAX)
+        began = time.perf_counter()
+        done.wait(RECOVERY_SECONDS_MAX)
+        return time.perf_counter() - began
+    finally:
+        for process in processes:
+            process.join()
+
+
+def _recover_share(url: str, place: int, of: int, ready: Barrier, done: Barrier) -> None:
+    collect_seldom()
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as Ray runs an account actor
+            runner.run(_recovered_share(url, place, of, ready, done))
+    except BaseException:
+        ready.abort()
+        done.abort()
+        raise
+
+
+async def _recovered_share(url: str, place: int, of: int, ready: Barrier, done: Barrier) -> None:
+    async with host_on(url) as (host, store):
+        await store.epochs([])  # connects
+        ready.wait()
+        await activate(host, (await store.hostable())[place::of])
+        done.wait()
+
+
 def resident_bytes() -> int:
     gc.collect()
     return int(psutil.Process().memory_info().rss)
 
 
 async def _account_bytes(url: str) -> float:
-    async with host_on(url) as (host, ids):
+    async with host_on(url) as (host, store):
+        ids = await store.hostable()
         await activate(host, ids[:ACCOUNTS_BEFORE])
         before = resident_bytes()
         await activate(host, ids[ACCOUNTS_BEFORE:])

@@ -1,28 +1,32 @@
 """Recovery: accounts brought back from Postgres by the road that an account host takes, from the claim to live books.
 
-Each account has a snapshot and a tail of five ledger events. The baseline is the least that any program does with the
-same rows: `COPY ... TO STDOUT` of the snapshots and of the tails, cut into rows, the snapshots decoded from msgpack
-into the structs that are hosted, the events from JSON into theirs. It claims nothing, checks no hash, applies no event.
+Each account has a snapshot and a tail of five ledger events. Hosts are processes of their own, up and connected before
+the clock starts: one, and one for each of two cores, as a start of the whole engine has them. The baseline is the least
+that any program does with the same rows: `COPY ... TO STDOUT` of the snapshots and of the tails, cut into rows, the
+snapshots decoded from msgpack into the structs that are hosted, the events from JSON into theirs. It claims nothing,
+checks no hash and applies no event.
 """
 
-import asyncio
+import itertools
+import time
 from collections.abc import Iterator
 from typing import Final
 
 import msgspec
 import psycopg
 
-from actors.hosting import AccountHost
+from actors.collecting import collect_seldom
 from benchmarks import ledgers
-from benchmarks.hosting import activate, host_on
-from benchmarks.timing import Figure, side_by_side
+from benchmarks.hosting import seconds_to_recover
+from benchmarks.timing import Figure, Sample, figure
 from engine.book import BookState
 from engine.events import EVENT_TYPES, Event
 from tests.support.postgres import make_template, temporary_database, temporary_postgres
 
 TARGET: Final = 3.0
 """DESIGN section 11, of 100,000 accounts."""
-ROUNDS: Final = {1_000: 7, 10_000: 3, 100_000: 1}
+SIZES: Final = ((1_000, 1, 5), (10_000, 1, 3), (100_000, 1, 1), (100_000, 2, 1))
+"""Accounts, hosts that share them, rounds. The target is that of the largest."""
 HISTORIES: Final = (10, 100)
 """Events of accounts that have no snapshot."""
 
@@ -44,32 +48,30 @@ def figures() -> Iterator[Figure]:
     """By number of accounts, with snapshots; and by length of history, without."""
     with temporary_postgres() as server:
         template = make_template(server)
-        for accounts, rounds in ROUNDS.items():
+        for accounts, sizes in itertools.groupby(SIZES, key=lambda size: size[0]):
             with temporary_database(server, template) as url:
                 ledgers.put(url, ledgers.with_snapshots(accounts))
-                name = f"{accounts:,} accounts, snapshot + {ledgers.TAIL_EVENTS} events"
-                yield _compared(name, url, accounts, rounds=rounds, target=TARGET if accounts == 100_000 else None)
+                for _, hosts, rounds in sizes:
+                    name = f"{accounts:,} accounts, {hosts} host{'s' * (hosts > 1)}"
+                    samples = [_round(url, hosts) for _ in range(rounds)]
+                    target = TARGET if accounts == SIZES[-1][0] else None
+                    yield figure(name, samples, operations=accounts, target=target)
         for events in HISTORIES:
             with temporary_database(server, template) as url:
                 ledgers.put(url, ledgers.without_snapshots(1_000, events))
-                yield _compared(f"1,000 accounts, no snapshot, {events} events", url, 1_000, rounds=3)
+                samples = [_round(url, hosts=1) for _ in range(3)]
+                yield figure(f"1,000 accounts, no snapshot, {events} events", samples, operations=1_000)
 
 
-def _compared(name: str, url: str, accounts: int, *, rounds: int, target: float | None = None) -> Figure:
-    return side_by_side(
-        name,
-        lambda: asyncio.run(_recovered(url)),
-        lambda: _copied(url),
-        operations=accounts,
-        rounds=rounds,
-        target=target,
-    )
-
-
-async def _recovered(url: str) -> AccountHost:
-    async with host_on(url) as (host, ids):
-        await activate(host, ids)
-        return host
+def _round(url: str, hosts: int) -> Sample:
+    """The baseline runs with an account actor's settings, too."""
+    subject_s = seconds_to_recover(url, hosts)
+    collect_seldom()
+    began = time.perf_counter()
+    copied = _copied(url)
+    baseline_s = time.perf_counter() - began
+    del copied
+    return Sample(subject_s, baseline_s)
 
 
 def _copied(url: str) -> tuple[list[BookState], list[Event]]:
