@@ -98,7 +98,10 @@ class Residence:
                 await asyncio.gather(*(hosted.finished() for hosted in leaving))
         except TimeoutError:
             log.warning("accounts_stay", host=self.name, asked=len(leaving))
-        gone = [hosted for hosted in leaving if hosted.is_quiet and not hosted.poisoned]
+        here = [
+            hosted for hosted in leaving if self._hosted.get(hosted.account_id) is hosted
+        ]  # the others left meanwhile
+        gone = [hosted for hosted in here if hosted.is_quiet]
         for hosted in leaving:
             hosted.leaving = False
         for hosted in gone:

@@ -468,6 +468,16 @@ async def test_closing_finishes_a_request_that_has_yet_to_be_decided(monkeypatch
     assert isinstance(await asyncio.wait_for(asked, 5), Taken)
 
 
+async def test_an_account_that_is_let_go_while_it_is_handed_over_breaks_nothing() -> None:
+    desk = Desk()
+    idle, busy = await desk.account("a", start=False), await desk.account("b")
+    with desk.host._hosted[busy].holding():
+        moving = asyncio.create_task(desk.host.hand_over([idle, busy]))
+        await asyncio.sleep(0)
+        assert await desk.host.passivate([idle]) == (idle,)
+    assert await moving == (busy,)
+
+
 async def test_a_closed_host_is_no_place_to_live(monkeypatch: pytest.MonkeyPatch) -> None:
     desk = Desk()
     account, late = await desk.account("a"), await desk.account("b")
