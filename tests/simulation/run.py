@@ -69,28 +69,17 @@ def run(
     seed: int, parts: Parts | None = None, kinds: tuple[str, ...] = tuple(FAULTS), *, strikes_s: float = STRIKES_S
 ) -> Run:
     """Run a seed from beginning to end, in virtual time. `kinds`: the faults that may happen, for `strikes_s`."""
-    trace: list[str] = []
-    with _swept_once(), closing(VirtualLoop()) as loop:
-
-        def note(what: str) -> None:
-            trace.append(f"{loop.time():10.4f} {what}")
-
-        before = structlog.get_config()
-        structlog.configure(processors=[_into(note)], cache_logger_on_first_use=False)
-        try:
-            return loop.run_until_complete(_run(seed, parts or Parts(), kinds, strikes_s, trace, note))
-        except Exception as defect:
-            trace += traceback.format_exception(defect)
-            broken = Violation("defect", "", repr(defect))
-            return Run(seed=seed, violations=[broken], faults=[], outcomes={}, events=0, virtual_s=0.0, trace=trace)
-        finally:
-            loop.abandon()
-            structlog.configure(**before)
+    unheard: list[str] = []
+    with _swept_once():
+        made = _world_run(seed, parts or Parts(), kinds, strikes_s, unheard)
+    made.violations += [Violation("defect", "", each) for each in unheard]
+    return made
 
 
 @contextmanager
 def _swept_once() -> Iterator[None]:
-    """Rubbish is looked for once, at the end, and only in what was made meanwhile: else it is a tenth of a run."""
+    """Rubbish is looked for once, when a run is over and its world is let go, and only in what was made meanwhile: else
+    that is a tenth of a run."""
     gc.freeze()
     gc.disable()
     try:
@@ -99,6 +88,30 @@ def _swept_once() -> Iterator[None]:
         gc.collect()
         gc.enable()
         gc.unfreeze()
+
+
+def _world_run(seed: int, parts: Parts, kinds: tuple[str, ...], strikes_s: float, unheard: list[str]) -> Run:
+    """`unheard`: exceptions that nobody looked at, now or when rubbish is swept."""
+    trace: list[str] = []
+    with closing(VirtualLoop()) as loop:
+
+        def note(what: str) -> None:
+            trace.append(f"{loop.time():10.4f} {what}")
+
+        loop.set_exception_handler(
+            lambda _, context: unheard.append(f"{context['message']}: {context.get('exception')!r}")
+        )
+        before = structlog.get_config()
+        structlog.configure(processors=[_into(note)], cache_logger_on_first_use=False)
+        try:
+            return loop.run_until_complete(_run(seed, parts, kinds, strikes_s, trace, note))
+        except Exception as defect:
+            trace += traceback.format_exception(defect)
+            broken = Violation("defect", "", repr(defect))
+            return Run(seed=seed, violations=[broken], faults=[], outcomes={}, events=0, virtual_s=0.0, trace=trace)
+        finally:
+            loop.abandon()
+            structlog.configure(**before)
 
 
 async def _run(seed: int, parts: Parts, kinds: tuple[str, ...], strikes_s: float, trace: list[str], note: Any) -> Run:
