@@ -223,18 +223,19 @@ class Hosts(Mapping[str, Host]):
             log.warning("host_not_ended", host=host.name, why=str(lost))
 
     async def close(self) -> None:
-        """Make no more, let every host finish and snapshot, and end it."""
+        """Make no more, let every host finish and snapshot, and end it; a silent one is ended as it is."""
         self._closing = True
         for making in self._coming:
             making.cancel()
         hosts = list(self._living.values())  # a request that is answered meanwhile may find one of them lost
-        ended = await asyncio.gather(*(host.close() for host in hosts), return_exceptions=True)
+        ended = await asyncio.gather(*(self.answer(host, host.close()) for host in hosts), return_exceptions=True)
         for host, outcome in zip(hosts, ended, strict=True):
             if isinstance(outcome, BaseException):
                 log.warning("host_not_closed", host=host.name, why=repr(outcome))  # safe: recovery needs no farewell
             if host.name in self._living:
                 self.retire(host)
-        await asyncio.gather(*self._ending, *self._coming, return_exceptions=True)
+        if self._ending or self._coming:  # Ray's head may be away
+            await asyncio.wait((*self._ending, *self._coming), timeout=self._limits.patience_ms / 1000)
 
     # -- nodes ----------------------------------------------------------------------------------------------
 

@@ -221,6 +221,18 @@ async def test_an_account_that_was_lost_while_it_was_brought_back_comes_back_by_
         await eventually(lambda: any(account in each._hosted for each in desk.fleet.hosts.values()))
 
 
+async def test_a_shutdown_does_not_wait_for_a_silent_host() -> None:
+    async with floor(account_actors_max=2, **SLOW) as desk:
+        first, _ = await desk.trading("a"), await desk.trading("b")
+        host = await host_of(desk, first)
+        hung(host)
+        host.close = never  # type: ignore[method-assign]  # in place of its own
+        await eventually(lambda: desk.supervisor._hosts.is_silent(host.name))
+        async with asyncio.timeout(2):
+            await desk.supervisor.close()
+        assert desk.fleet.hosts == {}
+
+
 async def test_a_pause_of_the_supervisor_itself_says_nothing_of_its_hosts() -> None:
     async with floor(pulse_deadline_ms=50, silence_ms=0, pulse_ms=10) as desk:
         account = await desk.trading("a")
