@@ -115,7 +115,7 @@ async def test_a_host_that_changes_nodes_is_waited_for_by_nobody_and_leaves_none
         desk.fleet.spawn = slowly  # type: ignore[method-assign]  # in place of its own
         desk.fleet.held = Room(4, ("n1", "n2"))
         await eventually(lambda: desk.supervisor._hosts.coming == 1)
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(5):
             await desk.supervisor.mark_all("r")
         desk.fleet.spawn = spawn  # type: ignore[method-assign]  # its own
         may_come.set()

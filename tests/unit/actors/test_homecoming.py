@@ -60,7 +60,7 @@ async def test_a_host_that_is_never_ready_is_waited_for_no_longer_than_patience_
     async with floor(account_actors_max=4, patience_ms=50) as desk:
         account = await desk.trading("a")
         desk.fleet.spawn = for_ever  # type: ignore[method-assign]  # in place of its own
-        async with asyncio.timeout(1.5):
+        async with asyncio.timeout(5):
             cold = await desk.trading("b")
         assert await desk.supervisor.locate(cold, None) == await desk.supervisor.locate(account, None)
 

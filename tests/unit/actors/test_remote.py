@@ -113,7 +113,7 @@ async def test_an_actor_whose_opening_was_lost_is_ended_without_waiting_for_the_
 
     monkeypatch.setattr(RayHost, "open", lost)
     monkeypatch.setattr(Head, "remote", lambda *_: "made")
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(5):
         with pytest.raises(Lost, match="on the way"):
             await RayFleet(head, CONFIG).spawn("new", None)
     assert head.killed == []
