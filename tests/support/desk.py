@@ -54,11 +54,12 @@ async def desk(
     host_limits: HostLimits | None = None,
     supervisor_limits: SupervisorLimits | None = None,
     client_limits: ClientLimits | None = None,
+    lock_timeout_ms: int = 1_000,
 ) -> AsyncIterator[Desk]:
     """An engine without Ray on `database_url`. Marking passes run only when asked for, unless limits say otherwise."""
     limits = supervisor_limits or SupervisorLimits(marking_cadence_ms=0)
     async with (
-        PostgresStore.connect(database_url, application_name="desk") as store,
+        PostgresStore.connect(database_url, application_name="desk", lock_timeout_ms=lock_timeout_ms) as store,
         QuoteReader(database_url) as quotes,
         connection_pool(database_url, connections_max=4, read_only=True) as reading,
         connection_pool(database_url, connections_max=2, read_only=False) as writing,

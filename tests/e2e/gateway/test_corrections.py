@@ -250,7 +250,11 @@ async def test_a_correction_that_outlasts_its_deadline_is_found_by_the_second_se
     """The ledger cannot be read until after the answer is due: the void goes on, and is not done twice."""
     from tests.e2e.gateway.conftest import gateway_on
 
-    async with desk(database_url, client_limits=ClientLimits(deadline_ms=2_000)) as engine, gateway_on(engine) as door:
+    limits = ClientLimits(deadline_ms=2_000)
+    async with (
+        desk(database_url, client_limits=limits, lock_timeout_ms=30_000) as engine,  # a lock is to outlast the deadline
+        gateway_on(engine) as door,
+    ):
         await engine.observe("BTC-USD", "50000")
         account_id, fills = await two_buys_and_three_sales(door, engine)
         async with await psycopg.AsyncConnection.connect(engine.url) as blocker:
