@@ -222,6 +222,16 @@ async def test_settle_waits_for_a_commit_that_is_still_under_way(
     assert (await settling)[author.id].last_seq == append.last_seq
 
 
+async def test_a_commit_that_the_server_turned_into_a_rollback_is_none(database_url: str):
+    """Which it does without an error, where the transaction had failed before."""
+    async with await AsyncConnection.connect(database_url, autocommit=True) as connection:
+        await connection.execute("begin")
+        with pytest.raises(psycopg.DataError):
+            await connection.execute("select 1 / 0")
+        with pytest.raises(psycopg.InternalError, match="ROLLBACK"):
+            await group.insert_and_commit(connection, [], [])
+
+
 # ---------------------------------------------------------------- server faults
 
 

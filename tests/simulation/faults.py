@@ -14,6 +14,7 @@ Fault = Callable[[World], Awaitable[None]]
 
 EVERY_S: Final = 0.35
 LASTS_S: Final = (0.2, 3.0)
+LUNCH_S: Final = (0.2, 6.0)
 FROZEN_S: Final = (1.0, 8.0)
 DRAINED_WITHIN_S: Final = 30.0
 
@@ -147,6 +148,14 @@ async def rows_refused(world: World) -> None:
         world.storage.refuse_all.discard(refused)
 
 
+async def head_locked(world: World) -> None:
+    """Somebody looks at an account `for update` and goes to lunch."""
+    ids = sorted(world.memory.heads)
+    if ids:
+        async with world.storage.locked_by_a_stranger(world.chance.choice(ids)):
+            await asyncio.sleep(world.chance.uniform(*LUNCH_S))
+
+
 async def calls_lost(world: World) -> None:
     world.line.loss = 0.25
     await _a_while(world)
@@ -184,6 +193,7 @@ FAULTS: Final[Mapping[str, Fault]] = {
         answers_of_postgres_lost,
         row_refused,
         rows_refused,
+        head_locked,
         calls_lost,
         feed_frozen,
         market_falls,

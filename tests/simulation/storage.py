@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from random import Random
 from typing import TypeVar
 
@@ -32,13 +33,16 @@ USUAL_S = 0.002
 SLOW_S = 0.4
 IN_DOUBT_S = 2.5
 """How long a cut-off backend may hold its locks before somebody ends it."""
+LOCK_TIMEOUT_S = 1.0
+SETTLE_S = 12.0
 
 
 class FaultyStore(Store):
     """A `MemoryStore` behind a bad line. The attributes are the weather; fault injectors change them.
 
-    A commit whose backend is cut off keeps its row locks and ends later, either way: `commit`, `claim` and `settle`,
-    which take those locks, wait for it; plain reads do not, and see what was there before.
+    A commit whose backend is cut off keeps its row locks and ends later, either way; a stranger may keep one, too.
+    `commit`, `claim` and `settle`, which take those locks, wait for a while and go on without; plain reads do not wait,
+    and see what was there before.
     """
 
     def __init__(self, inner: MemoryStore, chance: Random) -> None:
@@ -59,29 +63,31 @@ class FaultyStore(Store):
 
     async def commit(self, appends: Sequence[Append]) -> Mapping[str, CommitVerdict]:
         await self._reached()
-        await self._unlocked([append.account_id for append in appends])
+        locked = await self._still_locked([append.account_id for append in appends])
+        appends = [append for append in appends if append.account_id not in locked]
         if any(self._refuses(append) for append in appends):
             if len(appends) == 1:
                 self.refused_at.add((appends[0].account_id, appends[0].expected_seq))
             raise DataRefused("a row was refused")
-        if self._loses():
+        if appends and self._loses():
             self._cut_off(appends)
             raise CommitAmbiguous("COMMIT was sent, then the line went dead")
         verdicts = await self.inner.commit(appends)
         await self._pause()
         if self.is_away:
             raise CommitAmbiguous("COMMIT was sent, then Postgres went away")
-        return verdicts
+        return {**verdicts, **dict.fromkeys(locked, "locked")}
 
     async def settle(self, account_ids: Sequence[str]) -> Mapping[str, Head]:
         await self._reached()
-        await self._unlocked(account_ids)
-        return await self._answered(self.inner.settle(account_ids))
+        return await self._answered(self.inner.settle(await self._free(account_ids, SETTLE_S)))
 
     async def claim(self, account_ids: Sequence[str]) -> Mapping[str, Head]:
         await self._reached()
-        await self._unlocked(account_ids)
-        return await self._answered(self.inner.claim(account_ids))
+        free = await self._free(account_ids, LOCK_TIMEOUT_S)
+        if account_ids and not free:
+            raise StoreUnavailable("lock timeout")
+        return await self._answered(self.inner.claim(free))
 
     async def epochs(self, account_ids: Sequence[str]) -> Mapping[str, int]:
         return await self._read(lambda: self.inner.epochs(account_ids))
@@ -105,7 +111,8 @@ class FaultyStore(Store):
 
     async def mend(self, mend: Mend) -> Verdict:
         await self._reached()
-        await self._unlocked([mend.append.account_id])
+        if await self._still_locked([mend.append.account_id]):
+            raise StoreUnavailable("lock timeout")
         return await self._answered(self.inner.mend(mend))
 
     async def note(self, entry: AuditEntry) -> None:
@@ -143,11 +150,32 @@ class FaultyStore(Store):
     def _loses(self) -> bool:
         return self._chance.random() < self.lost_answers
 
-    # ------------------------------------------------------------ backends in doubt
+    # ------------------------------------------------------------ locks, and backends in doubt
 
-    async def _unlocked(self, account_ids: Sequence[str]) -> None:
+    @asynccontextmanager
+    async def locked_by_a_stranger(self, account_id: str) -> AsyncIterator[None]:
+        """Once whoever has the lock has let go of it."""
+        while (held := self._locks.get(account_id)) is not None:
+            await asyncio.wait([held])
+        released = self._locks[account_id] = asyncio.get_running_loop().create_future()
+        try:
+            yield
+        finally:
+            del self._locks[account_id]
+            released.set_result(None)
+
+    async def _free(self, account_ids: Sequence[str], seconds_max: float) -> list[str]:
+        locked = await self._still_locked(account_ids, seconds_max)
+        return [each for each in account_ids if each not in locked]
+
+    async def _still_locked(self, account_ids: Sequence[str], seconds_max: float = LOCK_TIMEOUT_S) -> set[str]:
+        clock = asyncio.get_running_loop()
+        give_up = clock.time() + seconds_max
         while waiting := [self._locks[each] for each in account_ids if each in self._locks]:
-            await asyncio.wait(waiting)
+            if clock.time() >= give_up:
+                break
+            await asyncio.wait(waiting, timeout=give_up - clock.time())
+        return {each for each in account_ids if each in self._locks}
 
     def _refuses(self, append: Append) -> bool:
         """Next: once a seq, which an account survives. All: until it is given up, twice at one seq being enough."""
