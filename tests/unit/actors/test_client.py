@@ -2,8 +2,9 @@
 
 import pytest
 
-from actors.messages import Reply, Request, Unserved, UnservedReason
+from actors.messages import Reply, Request, Submit, Unserved, UnservedReason
 from actors.ports import Lost
+from engine.commands import CompleteAccount, Lifecycle, LiquidateAccount
 from tests.support.floor import floor
 
 
@@ -26,5 +27,25 @@ async def test_after_a_lost_answer_nobody_is_told_that_nothing_was_done(reason: 
         host.handle = answer_lost  # type: ignore[method-assign]  # in place of its own
         reply = await desk.buy(account, "1")
         assert desk.store.positions, "it was done"
+        assert isinstance(reply, Unserved)
+        assert reply.reason == "outcome_unknown"
+
+
+@pytest.mark.parametrize("command", [CompleteAccount(), LiquidateAccount(reason="asked for")])
+async def test_an_end_whose_answer_was_lost_is_not_asked_for_again(command: Lifecycle) -> None:
+    """Or the account would say that it has ended already, which sounds as if somebody else had ended it."""
+    async with floor() as desk:
+        account = await desk.trading("a")
+        (host,) = desk.fleet.hosts.values()
+        handle = host.handle
+
+        async def answer_lost(requests: tuple[Request, ...]) -> tuple[Reply, ...]:
+            host.handle = handle  # type: ignore[method-assign]  # its own
+            await handle(requests)
+            raise Lost("the answer was lost")
+
+        host.handle = answer_lost  # type: ignore[method-assign]  # in place of its own
+        reply = await desk.client.call(Submit(account, command, "r"))
+        assert desk.store.accounts[account].ended_at is not None, "it was done"
         assert isinstance(reply, Unserved)
         assert reply.reason == "outcome_unknown"
