@@ -28,6 +28,7 @@ def connection_parameters(
         "synchronous_commit": "on",
         "timezone": "UTC",
         "jit": "off",
+        "plan_cache_mode": "force_generic_plan",  # planning a commit anew takes longer than the commit
         "enable_seqscan": "off",  # every statement here is keyed; a plan made while a table was small must not stay
     }
     options = " ".join(f"-c {name}={value}" for name, value in server.items())

@@ -1,4 +1,4 @@
-"""One group commit, step by step, on one connection: two round trips for small batches, COPY for large ones.
+"""One group commit on one connection: a small one in one statement; what is larger, or amends rows, step by step.
 
 The caller owns the transaction's end and what an error means; nothing here catches any.
 """
@@ -7,14 +7,46 @@ from collections.abc import Sequence
 from typing import Final
 
 import psycopg
+from psycopg import AsyncRawCursor
 
+from engine.changes import Amendment
 from persistence import rows, statements
 from persistence.connections import Connection
 from persistence.rows import Columns, Row
 from persistence.store import Append
 
+_UNAMENDED: Final = Amendment()
 COPY_ROWS_MIN: Final = 200
 """From here on COPY is faster than `INSERT .. unnest`, which needs no round trip of its own."""
+
+
+def at_once(appends: Sequence[Append]) -> list[str] | None:
+    """What `commit_at_once` takes: the values of appends that are few and only add to the tables. None for others."""
+    if sum(len(append.events) for append in appends) >= COPY_ROWS_MIN or rows.states(appends):
+        return None
+    if any(append.audit or append.result or append.amendment != _UNAMENDED for append in appends):
+        return None
+    made = (
+        rows.heads(appends),
+        rows.events(appends),
+        rows.orders(appends),
+        rows.fills(appends),
+        rows.actions(appends),
+        rows.positions(appends),
+    )
+    shapes = zip(statements.AT_ONCE, made, strict=True)
+    return [text for shape, each in shapes for text in (rows.array_texts(shape, each) if each else _none_of(shape))]
+
+
+async def commit_at_once(connection: Connection, values: Sequence[str]) -> set[str]:
+    """Move heads, write rows and commit in one statement and one round trip; returns whose heads were moved."""
+    cursor = AsyncRawCursor(connection)
+    await cursor.execute(statements.COMMIT_AT_ONCE, values, prepare=True)
+    return {account_id for (account_id,) in await cursor.fetchall()}
+
+
+def _none_of(shape: Columns) -> list[str]:
+    return ["{}"] * len(shape.columns)
 
 
 async def move_heads(connection: Connection, appends: Sequence[Append]) -> set[str]:

@@ -11,6 +11,8 @@ Errors of `commit`, by what is known:
     before COMMIT was sent                               StoreUnavailable nothing was written
     before that, a statement the schema does not know    as psycopg says  a defect: nothing was written
     once COMMIT was sent: connection lost, or any error  CommitAmbiguous  it may have happened
+
+A small commit is one statement, which is sent with its COMMIT (`docs/adr/0011-small-commits-in-one-statement.md`).
 """
 
 import asyncio
@@ -60,6 +62,8 @@ CONNECTION_SECONDS_MAX: Final = 1.0
 SETTLE_LOCK_MS: Final = 2_000
 SETTLE_SECONDS_MAX: Final = 12.0
 """How long a settlement waits for every head: a backend that was cut off lets go in less (`IDLE_IN_TRANSACTION_MS`)."""
+END_BACKEND_MS: Final = 500
+"""How long a backend may take to end; most take a millisecond."""
 STREAM_ROWS: Final = 2_000
 STREAM_ACCOUNTS: Final = 500
 """Accounts of one ledger query, so that no sort on the server grows with the fleet."""
@@ -77,6 +81,7 @@ class PostgresStore(Store):
         self._connection = connection
         self._seconds_max = seconds_max
         self._in_doubt: dict[int, set[str]] = {}  # backend pid: accounts of the commit it was left with
+        self._unheard: set[int] = set()  # of these, the ones that may not have begun it: no lock tells of it yet
 
     @classmethod
     @asynccontextmanager
@@ -128,11 +133,19 @@ class PostgresStore(Store):
         if not appends:
             return {}
         verdicts: dict[str, CommitVerdict] = dict.fromkeys((append.account_id for append in appends), "fenced")
-        commit_sent = False
+        commit_sent = at_once = False
         async with self._lent() as connection:
             backend_pid = connection.info.backend_pid  # a lost connection does not know it any more
             try:
                 with severed_after(self._seconds_max, connection):
+                    values = group.at_once(appends)
+                    if values is not None:
+                        commit_sent = at_once = True
+                        try:
+                            moved = await group.commit_at_once(connection, values)
+                            return verdicts | dict.fromkeys(moved, "committed")
+                        except psycopg.errors.LockNotAvailable:  # nothing was written: see who it is
+                            commit_sent = at_once = False
                     moved, locked = await self._moved(connection, appends)
                     verdicts.update(dict.fromkeys(locked, "locked"))
                     if not moved:
@@ -145,11 +158,12 @@ class PostgresStore(Store):
             except (psycopg.DataError, psycopg.IntegrityError, UnicodeEncodeError) as error:
                 raise DataRefused(str(error)) from error
             except psycopg.Error as error:
-                if not commit_sent and isinstance(error, psycopg.ProgrammingError):
+                if isinstance(error, psycopg.ProgrammingError) and (at_once or not commit_sent):
                     raise  # a defect, or another schema
                 if not commit_sent:
                     raise unavailable(error) from error
                 self._in_doubt[backend_pid] = set(verdicts)
+                self._unheard |= {backend_pid} if at_once else set()
                 raise CommitAmbiguous(f"COMMIT was sent, then: {error}") from error
         verdicts.update(dict.fromkeys(moved, "committed"))
         return verdicts
@@ -168,6 +182,8 @@ class PostgresStore(Store):
         loop = asyncio.get_running_loop()
         give_up = loop.time() + SETTLE_SECONDS_MAX
         lock: LiteralString = statements.LOCK_HEADS
+        if self._unheard:
+            await self._end_backends_in_doubt(account_ids)
         while True:
             try:
                 heads = await self._locked_heads(account_ids, lock)
@@ -345,15 +361,17 @@ class PostgresStore(Store):
             left_with.difference_update(account_ids)
             if not left_with:
                 del self._in_doubt[pid]
+                self._unheard.discard(pid)
 
     async def _end_backends_in_doubt(self, account_ids: Sequence[str]) -> None:
-        """End the server's side of commits whose answers were lost, so that they let go of the head rows."""
+        """End the server's side of commits whose answers were lost, so that they let go of the head rows, and do not
+        begin after they were read. One that cannot end now (its process is stopped) is fenced if it goes on."""
         wanted = set(account_ids)
         pids = [pid for pid, left_with in self._in_doubt.items() if left_with & wanted]
         try:
             async with self._fresh() as connection:
                 name = connection.info.get_parameters()["application_name"]
-                await connection.execute(statements.END_BACKENDS, (pids, name))
+                await connection.execute(statements.END_BACKENDS, (END_BACKEND_MS, pids, name))
         except psycopg.Error as error:
             raise unavailable(error) from error
 

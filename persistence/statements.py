@@ -56,15 +56,17 @@ WHERE account_id = ANY(%s::uuid[]) ORDER BY account_id FOR UPDATE
 # Those that nobody else has locked. One that is left out is locked, or is no account: `EPOCHS` tells.
 LOCK_FREE_HEADS: Final = LOCK_HEADS.rstrip() + " SKIP LOCKED"
 
-_HEAD_TO = SQL("""
-UPDATE prop_account_balances head
-SET last_seq = new.last_seq, head_hash = new.head_hash, cash = new.cash, equity = new.equity,
+_HEAD_SET: Final = SQL("""
+    last_seq = new.last_seq, head_hash = new.head_hash, cash = new.cash, equity = new.equity,
     realized_pnl = new.realized_pnl, unrealized_pnl = new.unrealized_pnl, fees_paid = new.fees_paid,
     adjustments = new.adjustments, margin_used = new.margin_used, free_margin = new.free_margin,
     high_watermark = new.high_watermark, drawdown = new.drawdown, liquidation_equity = new.liquidation_equity
+""")
+_HEAD_TO = SQL("""
+UPDATE prop_account_balances head SET {}
 FROM unnest({}) AS new ({})
 WHERE head.account_id = new.account_id AND head.epoch = new.epoch
-""").format(_arrays(HEADS), _named(HEADS))
+""").format(_HEAD_SET, _arrays(HEADS), _named(HEADS))
 _MOVED: Final = SQL(" RETURNING head.account_id::text")
 
 # The fence (G4). Each row that comes back is an append that may be written.
@@ -73,9 +75,8 @@ MOVE_HEADS: Final = (_HEAD_TO + SQL("AND head.last_seq = new.expected_seq") + _M
 MEND_HEAD: Final = (_HEAD_TO + _MOVED).as_bytes()
 
 # Oldest episode first: one must be closed before the next of its symbol and side may be open.
-PUT_POSITIONS: Final = (
-    SQL("""
-INSERT INTO prop_positions ({}) SELECT * FROM unnest({}) AS new ({}) ORDER BY new.account_id, new.opened_seq
+_POSITION_PUT: Final = SQL("""
+ORDER BY new.account_id, new.opened_seq
 ON CONFLICT (account_id, opened_seq) DO UPDATE
 SET status = excluded.status, quantity = excluded.quantity, entry_notional = excluded.entry_notional,
     avg_entry_price = excluded.avg_entry_price, leverage = excluded.leverage, margin_used = excluded.margin_used,
@@ -83,8 +84,56 @@ SET status = excluded.status, quantity = excluded.quantity, entry_notional = exc
     unrealized_pnl = excluded.unrealized_pnl, realized_pnl = excluded.realized_pnl, fees = excluded.fees,
     closed_at = excluded.closed_at
 """)
-    .format(_named(POSITIONS), _arrays(POSITIONS), _named(POSITIONS))
-    .as_bytes()
+PUT_POSITIONS: Final = (
+    SQL("INSERT INTO prop_positions ({}) SELECT * FROM unnest({}) AS new ({})").format(
+        _named(POSITIONS), _arrays(POSITIONS), _named(POSITIONS)
+    )
+    + _POSITION_PUT
+).as_bytes()
+
+
+def _numbered(statement: Composable) -> bytes:
+    """With `$1`, `$2`, ... for its parameters, as Postgres itself counts them: it goes out as it is."""
+    parts = statement.as_bytes().split(b"%s")
+    return b"".join(part + (b"$%d" % place if place < len(parts) else b"") for place, part in enumerate(parts, 1))
+
+
+def _insert_of_moved(shape: Columns) -> Composable:
+    """The rows of accounts whose heads were moved by the same statement."""
+    return SQL("INSERT INTO {} ({}) SELECT * FROM unnest({}) AS new ({}) WHERE {}").format(
+        Identifier(shape.table), _named(shape), _arrays(shape), _named(shape), _MOVED_ACCOUNT
+    )
+
+
+_MOVED_ACCOUNT = SQL("new.account_id IN (SELECT account_id FROM moved)")
+AT_ONCE: Final = (HEADS, EVENTS, ORDERS, FILLS, ACTIONS, POSITIONS)
+"""The shapes of `COMMIT_AT_ONCE`, whose parameters are their columns, one after another."""
+
+# A whole commit in one statement, which is a transaction by itself: locked in account order, fenced, written.
+COMMIT_AT_ONCE: Final = _numbered(
+    SQL("""
+WITH new AS MATERIALIZED (SELECT * FROM unnest({heads}) AS new ({head_names})),
+locked AS MATERIALIZED (
+    SELECT account_id FROM prop_account_balances WHERE account_id IN (SELECT account_id FROM new)
+    ORDER BY account_id FOR UPDATE
+), moved AS (
+    UPDATE prop_account_balances head
+    SET {head_set}
+    FROM new JOIN locked ON locked.account_id = new.account_id
+    WHERE head.account_id = new.account_id AND head.epoch = new.epoch AND head.last_seq = new.expected_seq
+    RETURNING head.account_id
+), events AS ({events}), orders AS ({orders}), fills AS ({fills}), actions AS ({actions}), positions AS ({positions})
+SELECT account_id::text FROM moved
+""").format(
+        heads=_arrays(HEADS),
+        head_names=_named(HEADS),
+        head_set=_HEAD_SET,
+        events=_insert_of_moved(EVENTS),
+        orders=_insert_of_moved(ORDERS),
+        fills=_insert_of_moved(FILLS),
+        actions=_insert_of_moved(ACTIONS),
+        positions=_insert_of_moved(POSITIONS) + _POSITION_PUT,
+    )
 )
 
 REVALUE_POSITIONS: Final = (
@@ -232,5 +281,5 @@ ORDER BY EXISTS (SELECT FROM prop_positions WHERE account_id = account.id AND st
 """
 
 END_BACKENDS: Final = """
-SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = ANY(%s) AND application_name = %s
+SELECT pg_terminate_backend(pid, %s) FROM pg_stat_activity WHERE pid = ANY(%s) AND application_name = %s
 """

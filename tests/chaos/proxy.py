@@ -2,13 +2,15 @@
 
 import asyncio
 import contextlib
+import re
 import threading
 from collections.abc import Iterator
 from typing import Final, Literal
 
 Cut = Literal["before", "after"]
 CHUNK_BYTES: Final = 64 * 1024
-COMMIT: Final = b"COMMIT"
+COMMIT: Final = re.compile(rb"COMMIT|order_validated|action_rejected|mark_to_market")
+"""What a chunk holds that ends a transaction: the word, or the events of one that goes in a single statement."""
 
 
 class Proxy:
@@ -61,7 +63,7 @@ class Proxy:
 
     async def _to_server(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while chunk := await reader.read(CHUNK_BYTES):
-            how = self.cutting if COMMIT in chunk else None
+            how = self.cutting if COMMIT.search(chunk) else None
             if how is not None:
                 self.cuts += 1
             if how != "before":

@@ -114,6 +114,7 @@ async def test_a_backend_that_does_not_know_that_its_client_is_gone_is_ended(
             cut()
             await connection.execute("select 1")
 
+        monkeypatch.setattr(group, "at_once", lambda appends: None)
         monkeypatch.setattr(group, "insert_and_commit", cut_off)
         monkeypatch.setattr(postgres_store, "SETTLE_LOCK_MS", 100)
         with pytest.raises(CommitAmbiguous):
