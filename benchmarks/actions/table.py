@@ -97,7 +97,7 @@ def stage(
     with ExitStack() as held:
         folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="prop-bench-")))
         engine = held.enter_context(served(folder, options=setting, PROP_DATABASE_URL=ours, PROP_LOG__LEVEL="warning"))
-        held.enter_context(_quoted(engine))
+        held.enter_context(quoted(engine))
         with ThreadPoolExecutor(8) as pool:
             ids = list(pool.map(lambda number: engine.trading_account(f"clone-{number}"), range(accounts)))
         for key in ("opens", "adds"):  # every action of the benchmark adds, and the native one is made after its rows
@@ -144,7 +144,7 @@ def _running(native: NativeActions, clients: int) -> Callable[[], Measured]:
 
 
 @contextmanager
-def _quoted(engine: Served) -> Iterator[None]:
+def quoted(engine: Served) -> Iterator[None]:
     """A price that stays fresh."""
     engine.observe("BTC-USD", "50000")
     over = threading.Event()

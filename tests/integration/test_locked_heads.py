@@ -50,18 +50,18 @@ async def test_a_lost_commit_is_settled_also_beside_an_account_that_is_locked(
 ):
     locked, *others = [await Author(number).begin(store) for number in range(3)]
     appends, committer = [author.open() for author in (locked, *others)], Committer(store)
-    insert_and_commit = group.insert_and_commit
+    commit_at_once = group.commit_at_once
     monkeypatch.setattr(postgres_store, "SETTLE_LOCK_MS", 100)
     monkeypatch.setattr(postgres_store, "SETTLE_SECONDS_MAX", 0.3)
     async with await AsyncConnection.connect(database_url) as other:
 
-        async def lost(connection: Connection, moving: Sequence[Append], few: Sequence[Any]) -> None:
-            monkeypatch.setattr(group, "insert_and_commit", insert_and_commit)
-            await insert_and_commit(connection, moving, few)
+        async def lost(connection: Connection, values: Sequence[str]) -> None:
+            monkeypatch.setattr(group, "commit_at_once", commit_at_once)
+            await commit_at_once(connection, values)
             await other.execute(statements.LOCK_HEADS, ([locked.id],))
             raise psycopg.OperationalError("the answer was lost")
 
-        monkeypatch.setattr(group, "insert_and_commit", lost)
+        monkeypatch.setattr(group, "commit_at_once", lost)
         async with asyncio.timeout(5):
             assert await committer.append(appends) == ("unknown", "committed", "committed")
         await other.rollback()

@@ -1,0 +1,72 @@
+"""`python -m benchmarks.actions.processes`: the CPU that an action takes in each process of a served engine.
+
+The throughput setting, 64 accounts, the load of `gateway.load`. CPU time, unlike a rate, is much the same on a machine
+that others use too, and it adds up: an engine on so many cores takes no more actions a second than cores by their sum.
+"""
+
+import asyncio
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from benchmarks.actions.table import THROUGHPUT, quoted
+from gateway.load import WARM_UP, Plan, load
+from tests.support.served import TOKEN, Served, served
+
+ACCOUNTS: Final = 64
+SECONDS: Final = 5.0
+SHAPES: Final = ((64, 1), (64, 10), (1, 1))
+"""Connections, actions a request."""
+KINDS: Final = {"AccountActor": "account actor", "Supervisor": "supervisor", "gcs_server": "ray", "raylet": "ray"}
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory(prefix="prop-bench-") as folder:
+        options = ("--config", str(THROUGHPUT))
+        with served(Path(folder) / "state", options=options, PROP_LOG__LEVEL="warning") as engine, quoted(engine):
+            ids = [engine.trading_account(f"clone-{number}") for number in range(ACCOUNTS)]
+            for connections, actions in SHAPES:
+                _measure(engine, ids, connections, actions)
+    return 0
+
+
+def _measure(engine: Served, ids: list[str], connections: int, actions: int) -> None:
+    plan = Plan(url=engine.url, token=TOKEN, accounts=ids, connections=connections, actions=actions, seconds=SECONDS)
+    before = _cpu_s(engine)
+    answers = asyncio.run(load(plan))
+    spent = _cpu_s(engine) - before
+    done = answers.actions_per_s * SECONDS * (1 + WARM_UP)
+    asked = f"{connections} connections, {actions} in a request"
+    print(f"{asked}: {answers.actions_per_s:,.0f} actions/s, {answers.by_status}")
+    for kind, seconds in spent.most_common():
+        print(f"  {kind:14} {seconds / done * 1e6:8,.0f} us an action")
+    print(f"  {'all':14} {spent.total() / done * 1e6:8,.0f} us an action", flush=True)
+
+
+def _cpu_s(engine: Served) -> Counter[str]:
+    """CPU seconds so far, by kind of process; of those that live."""
+    spent: Counter[str] = Counter()
+    for kind, process in _processes(engine):
+        times = process.cpu_times()
+        spent[kind] += times.user + times.system
+    return spent
+
+
+def _processes(engine: Served) -> Iterator[tuple[str, psutil.Process]]:
+    program = psutil.Process(engine.run["pid"])
+    yield "gateway", program
+    for process in program.children(recursive=True):
+        command = " ".join(process.cmdline())
+        yield next((kind for part, kind in KINDS.items() if part in command), "ray"), process
+    postmaster = engine.postmaster()
+    for process in (postmaster, *postmaster.children(recursive=True)):
+        yield "postgres", process
+
+
+if __name__ == "__main__":
+    sys.exit(main())
