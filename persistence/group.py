@@ -33,6 +33,7 @@ def at_once(appends: Sequence[Append]) -> list[str] | None:
         rows.fills(appends),
         rows.actions(appends),
         rows.positions(appends),
+        rows.revalued(appends),
     )
     shapes = zip(statements.AT_ONCE, made, strict=True)
     return [text for shape, each in shapes for text in (rows.array_texts(shape, each) if each else _none_of(shape))]

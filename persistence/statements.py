@@ -92,6 +92,16 @@ PUT_POSITIONS: Final = (
 ).as_bytes()
 
 
+_REVALUE = SQL("""
+UPDATE prop_positions held
+SET margin_used = new.margin_used, mark_price = new.mark_price, mark_notional = new.mark_notional,
+    marked_at = new.marked_at, unrealized_pnl = new.unrealized_pnl
+FROM unnest({}) AS new ({})
+WHERE held.account_id = new.account_id AND held.opened_seq = new.opened_seq
+""").format(_arrays(REVALUED), _named(REVALUED))
+REVALUE_POSITIONS: Final = _REVALUE.as_bytes()
+
+
 def _numbered(statement: Composable) -> bytes:
     """With `$1`, `$2`, ... for its parameters, as Postgres itself counts them: it goes out as it is."""
     parts = statement.as_bytes().split(b"%s")
@@ -106,7 +116,7 @@ def _insert_of_moved(shape: Columns) -> Composable:
 
 
 _MOVED_ACCOUNT = SQL("new.account_id IN (SELECT account_id FROM moved)")
-AT_ONCE: Final = (HEADS, EVENTS, ORDERS, FILLS, ACTIONS, POSITIONS)
+AT_ONCE: Final = (HEADS, EVENTS, ORDERS, FILLS, ACTIONS, POSITIONS, REVALUED)
 """The shapes of `COMMIT_AT_ONCE`, whose parameters are their columns, one after another."""
 
 # A whole commit in one statement, which is a transaction by itself: locked in account order, fenced, written.
@@ -122,7 +132,8 @@ locked AS MATERIALIZED (
     FROM new JOIN locked ON locked.account_id = new.account_id
     WHERE head.account_id = new.account_id AND head.epoch = new.epoch AND head.last_seq = new.expected_seq
     RETURNING head.account_id
-), events AS ({events}), orders AS ({orders}), fills AS ({fills}), actions AS ({actions}), positions AS ({positions})
+), events AS ({events}), orders AS ({orders}), fills AS ({fills}), actions AS ({actions}), positions AS ({positions}),
+revalued AS ({revalued})
 SELECT account_id::text FROM moved
 """).format(
         heads=_arrays(HEADS),
@@ -133,19 +144,8 @@ SELECT account_id::text FROM moved
         fills=_insert_of_moved(FILLS),
         actions=_insert_of_moved(ACTIONS),
         positions=_insert_of_moved(POSITIONS) + _POSITION_PUT,
+        revalued=_REVALUE + SQL("AND ") + _MOVED_ACCOUNT,
     )
-)
-
-REVALUE_POSITIONS: Final = (
-    SQL("""
-UPDATE prop_positions held
-SET margin_used = new.margin_used, mark_price = new.mark_price, mark_notional = new.mark_notional,
-    marked_at = new.marked_at, unrealized_pnl = new.unrealized_pnl
-FROM unnest({}) AS new ({})
-WHERE held.account_id = new.account_id AND held.opened_seq = new.opened_seq
-""")
-    .format(_arrays(REVALUED), _named(REVALUED))
-    .as_bytes()
 )
 
 PUT_STATES: Final = (
