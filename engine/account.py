@@ -58,7 +58,7 @@ class Counters(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     marks: int = 0
 
 
-class Account(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+class Account(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """Live state after event `seq`. Money in account currency; `positions` holds the open ones.
 
     `stale` lists (symbol, code) of the quotes that kept the last mark from being taken. `day` is what the rules

@@ -12,7 +12,7 @@ Mode = Literal["audition", "race", "live_paper"]
 Settle = Literal["close", "none"]
 
 
-class CreateAccount(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=True):
+class CreateAccount(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, rename="camel", kw_only=True):
     """Open a pending account. Two of these with one idempotency key must be equal."""
 
     owner_id: str

@@ -209,9 +209,13 @@ def _with(account: Account, position: Position) -> dict[PositionKey, Position]:
 
 
 def _revalued(account: Account, event: MarkedToMarket, at: datetime) -> dict[PositionKey, Position]:
-    if {(mark.symbol, mark.side) for mark in event.marks} != account.positions.keys():
+    revalued = {}
+    for mark in event.marks:
+        key = mark.symbol, mark.side
+        position = account.positions.get(key)
+        if position is None:
+            raise InvariantBroken(f"a mark of {account.id} values {key}, which is not open")
+        revalued[key] = marked(position, mark_price=mark.price, at=at)
+    if len(revalued) != len(account.positions):
         raise InvariantBroken(f"a mark of {account.id} leaves a position out")
-    return {
-        (mark.symbol, mark.side): marked(account.positions[mark.symbol, mark.side], mark_price=mark.price, at=at)
-        for mark in event.marks
-    }
+    return revalued

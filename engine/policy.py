@@ -33,7 +33,7 @@ TARGET_FRACTION_MAX: Final = Decimal(1000)
 TRADING_DAYS_MAX: Final = 10_000
 
 
-class QuoteMaxAge(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+class QuoteMaxAge(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, rename="camel"):
     """Oldest usable quote, in milliseconds, by what it is used for."""
 
     trade: int = QUOTE_AGE_MS_TRADE
@@ -84,7 +84,7 @@ class ProfitTarget(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_onl
 PropRule = MaxDailyLoss | TrailingDrawdown | ProfitTarget
 
 
-class Policy(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+class Policy(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, rename="camel"):
     """Limits of one account. Money in account currency, ratios as plain decimals, `_bps` in basis points."""
 
     LATER: ClassVar = ("max_daily_loss", "trailing_drawdown", "profit_target")

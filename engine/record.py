@@ -17,7 +17,7 @@ from engine.positions import Position
 DAY: Final = timedelta(days=1)
 
 
-class Tally(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=True):
+class Tally(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, rename="camel", kw_only=True):
     """Round trips, which are position episodes that were closed, and the notional of all fills.
 
     The net of a round trip is its realized PnL less its fees; `gains` and `losses` add up those above and below 0, both
@@ -44,7 +44,7 @@ class Tally(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=True)
         )
 
 
-class Curve(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=True):
+class Curve(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, rename="camel", kw_only=True):
     """Equity by UTC days, from the start on. A day's return is its last equity by that of the day before, less 1.
 
     `day_ends` is the midnight that ends the day of the last event, `day_before` the equity that day began with. Over
