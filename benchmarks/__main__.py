@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from benchmarks import core, marking, memory, recovery
+from benchmarks import core, growth, marking, memory, recovery
 from benchmarks.actions import table as actions
 from benchmarks.timing import Figure
 
@@ -16,6 +16,7 @@ BENCHMARKS: Final[Mapping[str, Callable[[], Iterator[Figure]]]] = {
     "marking": marking.figures,
     "recovery": recovery.figures,
     "memory": memory.figures,
+    "growth": growth.figures,
 }
 
 

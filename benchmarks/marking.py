@@ -93,25 +93,25 @@ def figures() -> Iterator[Figure]:
     with temporary_postgres() as server:
         make_template(server)
         for accounts, positions, rounds in SIZES:
-            with _desk(server, accounts, positions) as desk:
+            with desk(server, accounts, positions) as held:
                 yield side_by_side(
                     f"{accounts:,} accounts, {positions} position{'s' * (positions > 1)} each",
-                    desk.by_engine,
-                    desk.by_sql,
+                    held.by_engine,
+                    held.by_sql,
                     operations=accounts,
                     rounds=rounds,
                     target=TARGET,
                 )
-                desk.check()
+                held.check()
 
 
-class _Desk:
+class Desk:
     """The same accounts twice: hosted by the engine in one database, left to SQL in the other."""
 
     def __init__(self, runner: asyncio.Runner, host: AccountHost, written: Connection, marked: Connection) -> None:
         self._runner = runner
         self._host = host
-        self._written = written
+        self.written = written
         self._marked = marked
         self._markets = Market(1), Market(1)
         self._passes = itertools.count(1)
@@ -137,14 +137,15 @@ class _Desk:
 
         Of sums a unit an account is let through: SQL rounds a tie up, the engine to even.
         """
-        written, marked = (connection.execute(SUMS).fetchone() or () for connection in (self._written, self._marked))
+        written, marked = (connection.execute(SUMS).fetchone() or () for connection in (self.written, self._marked))
         slack = self._accounts * UNIT
         if not all(abs(ours - its) <= slack for ours, its in zip(written, marked, strict=True)):
             raise RuntimeError(f"the engine made {written} of what SQL made {marked}")
 
 
 @contextmanager
-def _desk(server: EmbeddedPostgres, accounts: int, positions: int) -> Iterator[_Desk]:
+def desk(server: EmbeddedPostgres, accounts: int, positions: int) -> Iterator[Desk]:
+    """So many accounts with so many open positions each, to be marked by either."""
     with temporary_database(server, TEMPLATE) as url:
         ids = filled(url, accounts, positions=positions)
         with (
@@ -155,7 +156,7 @@ def _desk(server: EmbeddedPostgres, accounts: int, positions: int) -> Iterator[_
         ):
             resources = AsyncExitStack()
             try:
-                yield _Desk(runner, runner.run(_hosting(resources, url, ids)), written, marked)
+                yield Desk(runner, runner.run(_hosting(resources, url, ids)), written, marked)
             finally:
                 runner.run(resources.aclose())
 
