@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final
+from zlib import crc32
 
 from actors.messages import Unserved
 from engine.account import TERMINAL
@@ -31,6 +32,7 @@ class Hosted:
         "_intake",
         "_pending",
         "_rest",
+        "_snapshot_due_seq",
         "_snapshot_seq",
         "_waiters",
         "account_id",
@@ -53,6 +55,7 @@ class Hosted:
         self.leaving = False
         self.in_hand = 0
         self._snapshot_seq = 0
+        self._snapshot_due_seq = 0
         self._pending: list[tuple[Entry, AuditEntry | None]] = []
         self._rest: asyncio.Event | None = None
         """Somebody waits until no request is in hand."""
@@ -80,7 +83,12 @@ class Hosted:
         return self._snapshot_seq < self.durable_seq == self.book.account.seq
 
     def is_snapshot_due(self, every_events: int) -> bool:
-        return self.book.account.seq - self._snapshot_seq >= every_events
+        """Whether the undurable events reach the next point where one is due. Points lie `every_events` apart, and at
+        other seqs for other accounts: those that are marked together, or came back together, are not saved together."""
+        if not self._snapshot_due_seq:
+            offset = crc32(self.account_id.encode()) + self.durable_seq
+            self._snapshot_due_seq = self.durable_seq + every_events - offset % every_events
+        return self.book.account.seq >= self._snapshot_due_seq
 
     @contextmanager
     def holding(self) -> Iterator[None]:
@@ -152,6 +160,7 @@ class Hosted:
     def snapshot(self) -> StoredSnapshot:
         """The book as it is, to be kept once it is durable."""
         self._snapshot_seq = self.book.account.seq
+        self._snapshot_due_seq = 0
         return StoredSnapshot(self.account_id, self.book.account.seq, self.book.epoch, self.book.state)
 
     async def durable(self, seq: int) -> bool:

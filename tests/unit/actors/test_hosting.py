@@ -5,6 +5,7 @@ import gc
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -429,6 +430,25 @@ async def test_a_snapshot_is_taken_every_so_many_events_and_recovery_starts_from
     successor = desk.another_host("h2")
     await successor.activate([account])
     assert (await desk.ask(Read(account, "r"), successor)).account == live
+
+
+async def test_accounts_that_are_marked_together_are_not_saved_together() -> None:
+    desk = Desk(snapshot_every_events=10)
+    accounts = [await desk.account(f"account-{number}") for number in range(40)]
+    for account in accounts:
+        await desk.take(account, opening("1"))
+    await desk.host.close()  # all have a snapshot, and come back at the same seq
+    before = {account: snapshot.seq for account, snapshot in (await desk.store.snapshots(accounts)).items()}
+    again = desk.another_host("h2", snapshot_every_events=10)
+    await again.activate(accounts)
+    saved = []
+    for number in range(10):
+        assert (await again.mark(f"pass-{number}", quotes(str(50_000 + number)))).marked == 40
+        await asyncio.sleep(0)
+        kept = await desk.store.snapshots(accounts)
+        saved.append(sum(snapshot.seq > before[account] for account, snapshot in kept.items()))
+    assert saved[-1] == 40, "every account once in so many events"
+    assert max(now - then for then, now in pairwise([0, *saved])) <= 12, "and never many at once"
 
 
 async def test_closing_waits_for_what_was_decided() -> None:
