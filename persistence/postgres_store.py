@@ -12,7 +12,7 @@ Errors of `commit`, by what is known:
     before that, a statement the schema does not know    as psycopg says  a defect: nothing was written
     once COMMIT was sent: connection lost, or any error  CommitAmbiguous  it may have happened
 
-A small commit is one statement, which is sent with its COMMIT (`docs/adr/0011-small-commits-in-one-statement.md`).
+A small commit is one statement, which is sent with its COMMIT (`docs/adr/0012-small-commits-in-one-statement.md`).
 """
 
 import asyncio
