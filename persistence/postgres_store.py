@@ -133,7 +133,7 @@ class PostgresStore(Store):
         if not appends:
             return {}
         verdicts: dict[str, CommitVerdict] = dict.fromkeys((append.account_id for append in appends), "fenced")
-        commit_sent = at_once = False
+        commit_sent = at_once = waited = False
         async with self._lent() as connection:
             backend_pid = connection.info.backend_pid  # a lost connection does not know it any more
             try:
@@ -145,8 +145,8 @@ class PostgresStore(Store):
                             moved = await group.commit_at_once(connection, values)
                             return verdicts | dict.fromkeys(moved, "committed")
                         except psycopg.errors.LockNotAvailable:  # nothing was written: see who it is
-                            commit_sent = at_once = False
-                    moved, locked = await self._moved(connection, appends)
+                            commit_sent, at_once, waited = False, False, True
+                    moved, locked = await self._moved(connection, appends, waits=not waited)
                     verdicts.update(dict.fromkeys(locked, "locked"))
                     if not moved:
                         await connection.rollback()
@@ -168,12 +168,15 @@ class PostgresStore(Store):
         verdicts.update(dict.fromkeys(moved, "committed"))
         return verdicts
 
-    async def _moved(self, connection: Connection, appends: Sequence[Append]) -> tuple[set[str], set[str]]:
-        """Accounts whose heads were moved, and those that somebody keeps locked: the others do not wait for him."""
-        try:
-            return await group.move_heads(connection, appends), set()
-        except psycopg.errors.LockNotAvailable:
-            await connection.rollback()
+    async def _moved(
+        self, connection: Connection, appends: Sequence[Append], *, waits: bool
+    ) -> tuple[set[str], set[str]]:
+        """Accounts whose heads were moved, and those that somebody keeps locked: the others wait for him once."""
+        if waits:
+            try:
+                return await group.move_heads(connection, appends), set()
+            except psycopg.errors.LockNotAvailable:
+                await connection.rollback()
         mine, locked = await group.lock_free_heads(connection, [append.account_id for append in appends])
         free = [append for append in appends if append.account_id in mine]
         return await group.move_locked_heads(connection, free) if free else set(), locked
