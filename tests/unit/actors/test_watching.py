@@ -232,7 +232,7 @@ async def test_a_shutdown_does_not_wait_for_a_silent_host() -> None:
 
 
 async def test_a_pause_of_the_supervisor_itself_says_nothing_of_its_hosts() -> None:
-    async with floor(pulse_deadline_ms=50, silence_ms=0, pulse_ms=10) as desk:
+    async with floor(pulse_deadline_ms=200, silence_ms=0, pulse_ms=10) as desk:
         account = await desk.trading("a")
         host, asked = await host_of(desk, account), asyncio.Event()
         pulse = host.pulse
@@ -244,7 +244,7 @@ async def test_a_pause_of_the_supervisor_itself_says_nothing_of_its_hosts() -> N
 
         host.pulse = on_its_way  # type: ignore[method-assign]  # in place of its own
         await asked.wait()
-        time.sleep(0.2)  # SIGSTOP of the process with the supervisor: the deadline is long over when it goes on
+        time.sleep(0.6)  # SIGSTOP of the process with the supervisor: the deadline is long over when it goes on
         asked.clear()
         async with asyncio.timeout(5):
             await asked.wait()
