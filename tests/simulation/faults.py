@@ -12,7 +12,7 @@ from tests.simulation.world import Gateway, Persister, SupervisorProcess, World
 
 Fault = Callable[[World], Awaitable[None]]
 
-EVERY_S: Final = 0.35
+EVERY_S: Final = 0.3
 LASTS_S: Final = (0.2, 3.0)
 LUNCH_S: Final = (0.2, 6.0)
 FROZEN_S: Final = (1.0, 8.0)

@@ -32,7 +32,7 @@ from tests.support.audit import Violation, audit
 from tests.support.audit_rows import in_memory
 from tests.support.history import History
 
-STRIKES_S: Final = 8.0
+STRIKES_S: Final = 7.0
 LIVE_AGAIN_S: Final = 30.0
 CLIENTS: Final = 3
 ACCOUNTS: Final = 4
