@@ -234,21 +234,22 @@ async def test_a_shutdown_does_not_wait_for_a_silent_host() -> None:
 async def test_a_pause_of_the_supervisor_itself_says_nothing_of_its_hosts() -> None:
     async with floor(pulse_deadline_ms=200, silence_ms=0, pulse_ms=10) as desk:
         account = await desk.trading("a")
-        host, asked = await host_of(desk, account), asyncio.Event()
+        host, asked, answered = await host_of(desk, account), asyncio.Event(), asyncio.Event()
         pulse = host.pulse
 
         async def on_its_way() -> Pulse:
             asked.set()
             await asyncio.sleep(0.02)
-            return await pulse()
+            answer = await pulse()
+            answered.set()
+            return answer
 
         host.pulse = on_its_way  # type: ignore[method-assign]  # in place of its own
         await asked.wait()
+        answered.clear()
         time.sleep(0.6)  # SIGSTOP of the process with the supervisor: the deadline is long over when it goes on
-        asked.clear()
         async with asyncio.timeout(5):
-            await asked.wait()
-        await eventually(lambda: not desk.supervisor._watch._under_way)
+            await answered.wait()
         assert await host_of(desk, account) is host
         assert host.name in desk.fleet.hosts
 
