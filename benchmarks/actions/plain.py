@@ -5,8 +5,10 @@ written, the same shape answered. It judges less (it knows one gate) and chains 
 """
 
 import asyncio
+import json
 import sys
 from decimal import ROUND_HALF_EVEN, Decimal
+from functools import partial
 from hashlib import blake2b
 from typing import Any
 from uuid import UUID, uuid4
@@ -53,7 +55,8 @@ async def take(request: web.Request) -> web.Response:
     account_id = UUID(request.match_info["account_id"])
     asked = ActionsIn.model_validate_json(await request.read())
     results = [await _act(request.app[ENGINE], account_id, asked.decision_run_id, each) for each in asked.actions]
-    return web.json_response({"accountId": str(account_id), "decisionRunId": asked.decision_run_id, "results": results})
+    body = {"accountId": str(account_id), "decisionRunId": asked.decision_run_id, "results": results}
+    return web.json_response(body, dumps=partial(json.dumps, separators=(",", ":")))
 
 
 async def _act(engine: AsyncEngine, account_id: UUID, run: str, action: ActionIn) -> dict[str, Any]:
