@@ -1,6 +1,6 @@
 """One group commit on one connection: a small one in one statement; what is larger, or amends rows, step by step.
 
-The caller owns the transaction's end and what an error means; nothing here catches any.
+The caller owns what an error means, and the end of a transaction that goes step by step; nothing here catches any.
 """
 
 from collections.abc import Sequence

@@ -17,7 +17,7 @@ A small commit is one statement, which is sent with its COMMIT (`docs/adr/0012-s
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, Final, LiteralString, Self
 
@@ -185,13 +185,12 @@ class PostgresStore(Store):
         loop = asyncio.get_running_loop()
         give_up = loop.time() + SETTLE_SECONDS_MAX
         lock: LiteralString = statements.LOCK_HEADS
-        if self._unheard:
-            await self._end_backends_in_doubt(account_ids)
+        await self._end_backends_in_doubt(account_ids, among=self._unheard)
         while True:
             try:
                 heads = await self._locked_heads(account_ids, lock)
             except psycopg.errors.LockNotAvailable:
-                await self._end_backends_in_doubt(account_ids)
+                await self._end_backends_in_doubt(account_ids, among=self._in_doubt)
                 if loop.time() > give_up:
                     lock = statements.LOCK_FREE_HEADS
             except psycopg.Error as error:
@@ -366,11 +365,13 @@ class PostgresStore(Store):
                 del self._in_doubt[pid]
                 self._unheard.discard(pid)
 
-    async def _end_backends_in_doubt(self, account_ids: Sequence[str]) -> None:
+    async def _end_backends_in_doubt(self, account_ids: Sequence[str], *, among: Collection[int]) -> None:
         """End the server's side of commits whose answers were lost, so that they let go of the head rows, and do not
         begin after they were read. One that cannot end now (its process is stopped) is fenced if it goes on."""
         wanted = set(account_ids)
-        pids = [pid for pid, left_with in self._in_doubt.items() if left_with & wanted]
+        pids = [pid for pid, left_with in self._in_doubt.items() if pid in among and left_with & wanted]
+        if not pids:
+            return
         try:
             async with self._fresh() as connection:
                 name = connection.info.get_parameters()["application_name"]
