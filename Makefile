@@ -60,7 +60,7 @@ bench: install ## measure throughput and latency on this machine
 
 lock: ## resolve pyproject.toml again into requirements.lock
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv
-	.venv-lock/bin/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 --extra demo --group dev \
+	.venv-lock/bin/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 --extra demo --extra simulation --group dev \
 		--generate-hashes --no-header --no-annotate --output-file requirements.lock
 	rm -rf .venv-lock
 

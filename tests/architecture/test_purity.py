@@ -53,7 +53,7 @@ def test_engine_may_construct_times():
 
 
 ALLOWED = {*sys.stdlib_module_names, "engine", "msgspec"}
-SIMULATION_MAY_ALSO = {"numba", "numpy"}  # the compiled kernel
+SIMULATION_MAY_ALSO = {"numba", "numpy", "pyarrow"}  # arrays of many accounts, the compiled kernel, tables
 ENGINE = sorted((ROOT / "engine").rglob("*.py"))
 
 
@@ -71,3 +71,14 @@ def imports(path: Path) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
+
+
+def test_the_live_core_loads_nothing_of_the_simulation() -> None:
+    """Nor what it needs: those packages are an extra."""
+    asked = (
+        "import sys, engine, engine.book, engine.results\n"
+        "heavy = {'numpy', 'numba', 'pyarrow', 'engine.simulation'} & set(sys.modules)\n"
+        "sys.exit(f'loaded {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", asked], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
