@@ -259,12 +259,16 @@ CROSS JOIN LATERAL (
     ORDER BY seq DESC LIMIT 1) newest
 """
 
+# An account at a time. A cursor is planned for its first rows: a plain join is answered by reading the whole ledger in
+# order until the last account that was asked for comes by.
 LEDGER: Final = """
 SELECT event.account_id::text, event.seq, event.type, event.version, event.occurred_at, event.epoch, event.request_id,
     event.payload::text, event.hash
-FROM unnest(%s::uuid[], %s::bigint[]) AS wanted (account_id, after)
-JOIN prop_ledger_events event ON event.account_id = wanted.account_id AND event.seq > wanted.after
-ORDER BY event.account_id, event.seq
+FROM (SELECT * FROM unnest(%s::uuid[], %s::bigint[]) AS asked (account_id, after) ORDER BY account_id) wanted
+CROSS JOIN LATERAL (
+    SELECT * FROM prop_ledger_events WHERE account_id = wanted.account_id AND seq > wanted.after
+    ORDER BY seq OFFSET 0) event
+ORDER BY wanted.account_id, event.seq
 """
 
 RECEIPTS: Final = """
