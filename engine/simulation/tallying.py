@@ -1,0 +1,144 @@
+"""Tallying: what the events of an exact run come to, as rows of the outcome."""
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+
+from engine.account import Account
+from engine.events import AccountCompleted, AccountLiquidated, ActionRejected, Event, FillBooked, LiquidationTriggered
+from engine.simulation.actions import NO_SIDE, NO_SYMBOL, SIDES, UNKNOWN, WORDS
+from engine.simulation.outcome import (
+    ACCOUNTS,
+    CODES,
+    FILLED,
+    FILLS,
+    INTENTS,
+    LIQUIDATIONS,
+    NO_TICK,
+    NONE,
+    REJECTIONS,
+    RULES,
+    STATUSES,
+    VERDICTS,
+    Outcome,
+    Rows,
+)
+from engine.simulation.units import Ints, units
+from engine.statistics import statistics
+
+_CODES = {code: place for place, code in enumerate(CODES, 1)}
+_KINDS = {word: kind for kind, word in enumerate(WORDS)}
+_SIDES = {side: place for place, side in enumerate(SIDES)}
+_INTENTS = {intent: place for place, intent in enumerate(INTENTS)}
+NAN = float("nan")
+
+
+class Tallying:
+    """Takes events of accounts, named by their place from `first` on, in the order in which they happen."""
+
+    def __init__(self, symbols: Sequence[str], first: int, *, verdicts: int | None) -> None:
+        self._first = first
+        self._symbols = {symbol: place for place, symbol in enumerate(symbols)}
+        self._fills = Rows(FILLS)
+        self._rejections = Rows(REJECTIONS)
+        self._liquidations = Rows(LIQUIDATIONS)
+        self._verdicts = None if verdicts is None else Rows(VERDICTS)
+        self._ended: dict[int, int] = {}
+
+    def acted(self, place: int, tick: int, events: Iterable[Event]) -> None:
+        """What actions brought: of each either an order with its fill, or a rejection."""
+        for event in events:
+            if isinstance(event, FillBooked):
+                self._filled(place, tick, event)
+                if self._verdicts is not None:
+                    figures = (event.price, event.quantity, event.fee, event.realized_pnl)
+                    self._verdicts.add(FILLED, *(units(figure, "a fill's figure") for figure in figures))
+            elif isinstance(event, ActionRejected):
+                self._rejected(place, tick, event)
+                if self._verdicts is not None:
+                    self._verdicts.add(_CODES[event.code], 0, 0, 0, 0)
+
+    def marked(self, place: int, tick: int, events: Iterable[Event]) -> None:
+        """What a mark brought, also the end of the account."""
+        for event in events:
+            if isinstance(event, FillBooked):
+                self._filled(place, tick, event)
+            elif isinstance(event, LiquidationTriggered):
+                floor = event.liquidation_equity if event.broken is None else event.broken.floor
+                equity = units(event.equity, "equity")
+                rule = RULES.index(event.trigger)
+                self._liquidations.add(self._first + place, tick, rule, equity, units(floor, "a floor"))
+            elif isinstance(event, AccountLiquidated | AccountCompleted):
+                self._ended[place] = tick
+
+    def outcome(self, ticks: Ints, equity: Ints, accounts: Sequence[tuple[Account, Account]]) -> Outcome:
+        """All of it. `accounts`: each as it is, and as it would have ended."""
+        rows = Rows(ACCOUNTS)
+        for place, (account, ended) in enumerate(accounts):
+            rows.add(*self._account(place, account, ended))
+        return Outcome(
+            first=self._first,
+            equity_ticks=ticks,
+            equity=equity,
+            fills=self._fills.columns(),
+            rejections=self._rejections.columns(),
+            liquidations=self._liquidations.columns(),
+            accounts=rows.columns(),
+            end_reasons=[account.end_reason for account, _ in accounts],
+            account_ids=[account.id for account, _ in accounts],
+            verdicts=None if self._verdicts is None else self._verdicts.columns(),
+        )
+
+    def _filled(self, place: int, tick: int, fill: FillBooked) -> None:
+        figures = (fill.quantity, fill.price, fill.notional, fill.fee, fill.realized_pnl)
+        self._fills.add(
+            self._first + place,
+            tick,
+            self._symbols.get(fill.symbol, NO_SYMBOL),
+            _SIDES[fill.side],
+            _INTENTS[fill.intent],
+            *(units(figure, "a fill's figure") for figure in figures),
+        )
+
+    def _rejected(self, place: int, tick: int, rejected: ActionRejected) -> None:
+        action = rejected.action
+        self._rejections.add(
+            self._first + place,
+            tick,
+            _KINDS.get(action.action, UNKNOWN),
+            NO_SYMBOL if action.symbol is None else self._symbols.get(action.symbol, NO_SYMBOL),
+            NO_SIDE if action.side is None else _SIDES[action.side],
+            _CODES[rejected.code],
+            sum(1 << _CODES[failure.code] - 1 for failure in rejected.failures),
+            NONE if rejected.max_quantity is None else units(rejected.max_quantity, "maxQuantity"),
+        )
+
+    def _account(self, place: int, account: Account, ended: Account) -> tuple[int | float, ...]:
+        counters, figures = account.counters, statistics(ended)
+        money = (
+            account.starting_balance,
+            account.cash,
+            account.equity,
+            account.realized_pnl,
+            account.fees_paid,
+            account.high_watermark,
+        )
+        return (
+            STATUSES.index(account.status),
+            self._ended.get(place, NO_TICK),
+            *(units(figure, "an account's figure") for figure in money),
+            counters.actions,
+            counters.executed,
+            counters.rejected,
+            counters.fills,
+            counters.marks,
+            figures.trades,
+            figures.days,
+            *(_share(getattr(figures, name)) for name in SHARES),
+        )
+
+
+SHARES = tuple(name for name, dtype in ACCOUNTS.items() if dtype().dtype.kind == "f")
+
+
+def _share(value: Decimal | None) -> float:
+    return NAN if value is None else float(value)
