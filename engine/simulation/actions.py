@@ -14,7 +14,7 @@ from engine.commands import Action
 from engine.policy import LONG, SHORT, Side
 from engine.simulation.faults import BadInput, InputCode
 from engine.simulation.prices import PriceTable
-from engine.simulation.units import SCALE, Int8s, Int16s, Int32s, Ints, decimal
+from engine.simulation.units import SCALE, Flags, Int8s, Int16s, Int32s, Ints, decimal
 
 OPEN, REDUCE, CLOSE, HOLD, CANCEL, UNKNOWN = range(6)
 WORDS: Final = ("open", "reduce", "close", "hold", "cancel", "unknown")
@@ -61,9 +61,13 @@ class ActionTable:
         """Raises `BadInput` where a row cannot be judged or rows are out of order."""
         _check(self, prices=prices, accounts=accounts)
 
+    def rows_of(self, start: int, stop: int) -> Ints:
+        """The rows of accounts from `start` to before `stop`."""
+        return np.flatnonzero((self.account >= start) & (self.account < stop))
+
     def of_accounts(self, start: int, stop: int) -> "ActionTable":
-        """Those of accounts from `start` to before `stop`, whose indexes then begin at 0."""
-        chosen = (self.account >= start) & (self.account < stop)
+        """Those rows, in which indexes of accounts begin at 0."""
+        chosen = self.rows_of(start, stop)
         columns = {field.name: getattr(self, field.name)[chosen] for field in fields(self)}
         columns["account"] = columns["account"] - np.int32(start)
         return ActionTable(**columns)
@@ -145,7 +149,7 @@ def _within(name: str, column: Int32s | Int16s | Int8s, lowest: int, highest: in
         raise BadInput(InputCode.OUT_OF_RANGE, detail, row=row, name=name, limit=highest)
 
 
-def _none(wrong: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], code: InputCode, detail: str) -> None:
+def _none(wrong: Flags, code: InputCode, detail: str) -> None:
     if wrong.any():
         row = int(np.argmax(wrong))
         raise BadInput(code, f"action {row} {detail}", row=row)

@@ -33,9 +33,11 @@ MARKING: Final = "simulation"
 
 @dataclass(frozen=True, kw_only=True)
 class Recorded:
-    """Actions of these accounts that were recorded before; indexes of accounts begin at 0."""
+    """Actions of these accounts that were recorded before; indexes of accounts begin at 0. `rows`: which of all
+    recorded actions they are."""
 
     table: ActionTable
+    rows: Ints
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +76,7 @@ def run(
     marked = mark_ticks(prices.ticks, mark_every)
     kept = marked[mark_ticks(len(marked), equity_every)]
     equity = np.zeros((len(kept), len(seats)), np.int64)
-    tallying = Tallying(prices.symbols, first, verdicts=len(acting.table) if isinstance(acting, Recorded) else None)
+    tallying = Tallying(prices.symbols, first, acting.rows.tolist() if isinstance(acting, Recorded) else None)
     is_marked, rows = set(marked.tolist()), {tick: row for row, tick in enumerate(kept.tolist())}
     recorded = _by_tick(acting.table, prices.symbols) if isinstance(acting, Recorded) else iter(())
     due = next(recorded, None)

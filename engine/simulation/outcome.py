@@ -6,9 +6,10 @@ An outcome is of consecutive accounts, so outcomes put one after another are the
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, get_args
+from typing import Any, Final, get_args
 
 import numpy as np
+import numpy.typing as npt
 
 from engine.account import Status
 from engine.day import FloorRule
@@ -27,7 +28,7 @@ NO_TICK: Final = -1
 NONE: Final = -1
 """No `max_quantity`: sizes are never negative."""
 
-Columns = Mapping[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]]]
+Columns = Mapping[str, npt.NDArray[Any]]
 Dtypes = Mapping[str, type[np.generic]]
 
 FILLS: Final[Dtypes] = {
@@ -60,6 +61,8 @@ LIQUIDATIONS: Final[Dtypes] = {
     "floor": np.int64,
 }
 VERDICTS: Final[Dtypes] = {
+    "account": np.int32,
+    "action": np.int64,  # its row in the table of recorded actions
     "code": np.int8,
     "price": np.int64,
     "quantity": np.int64,
@@ -98,8 +101,9 @@ ACCOUNTS: Final[Dtypes] = {
 class Outcome:
     """Of accounts from `first` on, one a row of `accounts`. `equity` [M, A] at the ticks `equity_ticks` [M].
 
-    `verdicts` has a row an action of the action table, in its order; None where a strategy acted. `end_reasons` and
-    `account_ids` are by account, in order; the fast engine has no ids.
+    Rows are by account and, of one account, in the order in which they happened, so that they do not depend on how
+    accounts were cut into parts. `verdicts` is None where a strategy acted. `end_reasons` and `account_ids` are by
+    account, in order; the fast engine has no ids.
     """
 
     first: int
@@ -133,3 +137,9 @@ class Rows:
         """Raises `OverflowError` where a figure does not fit its column."""
         named = zip(self._dtypes.items(), self._columns, strict=True)
         return {name: np.array(column, dtype) for (name, dtype), column in named}
+
+
+def by_account(columns: Columns) -> Columns:
+    """The rows account after account, each account's in the order they are in."""
+    order = np.argsort(columns["account"], kind="stable")
+    return {name: column[order] for name, column in columns.items()}

@@ -5,7 +5,7 @@ time it was observed, so a feed that froze is a quote that grows old. Prices are
 Whether a quote is a price at all is not asked here but where it is used, as in `engine.quotes.fault`: 0 is no price.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -73,6 +73,12 @@ class PriceTable:
             observed=self.observed[part],
             source=self.source,
         )
+
+    def moved(self, first_us: int) -> "PriceTable":
+        """The same prices at other times: the first tick at this microsecond, and all others as far from it."""
+        by = np.int64(first_us - int(self.times[0]))
+        seen = np.where((self.bid | self.ask | self.mid) != 0, self.observed + by, 0)
+        return replace(self, times=self.times + by, observed=seen)
 
 
 def _check(table: PriceTable) -> None:

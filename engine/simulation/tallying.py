@@ -21,6 +21,7 @@ from engine.simulation.outcome import (
     VERDICTS,
     Outcome,
     Rows,
+    by_account,
 )
 from engine.simulation.units import Ints, units
 from engine.statistics import statistics
@@ -35,13 +36,15 @@ NAN = float("nan")
 class Tallying:
     """Takes events of accounts, named by their place from `first` on, in the order in which they happen."""
 
-    def __init__(self, symbols: Sequence[str], first: int, *, verdicts: int | None) -> None:
+    def __init__(self, symbols: Sequence[str], first: int, recorded: Iterable[int] | None = None) -> None:
+        """`recorded`: the rows of the recorded actions that will be judged, in that order."""
         self._first = first
         self._symbols = {symbol: place for place, symbol in enumerate(symbols)}
         self._fills = Rows(FILLS)
         self._rejections = Rows(REJECTIONS)
         self._liquidations = Rows(LIQUIDATIONS)
-        self._verdicts = None if verdicts is None else Rows(VERDICTS)
+        self._recorded = None if recorded is None else iter(recorded)
+        self._verdicts = None if recorded is None else Rows(VERDICTS)
         self._ended: dict[int, int] = {}
 
     def acted(self, place: int, tick: int, events: Iterable[Event]) -> None:
@@ -49,13 +52,11 @@ class Tallying:
         for event in events:
             if isinstance(event, FillBooked):
                 self._filled(place, tick, event)
-                if self._verdicts is not None:
-                    figures = (event.price, event.quantity, event.fee, event.realized_pnl)
-                    self._verdicts.add(FILLED, *(units(figure, "a fill's figure") for figure in figures))
+                figures = (event.price, event.quantity, event.fee, event.realized_pnl)
+                self._judged(place, FILLED, *(units(figure, "a fill's figure") for figure in figures))
             elif isinstance(event, ActionRejected):
                 self._rejected(place, tick, event)
-                if self._verdicts is not None:
-                    self._verdicts.add(_CODES[event.code], 0, 0, 0, 0)
+                self._judged(place, _CODES[event.code], 0, 0, 0, 0)
 
     def marked(self, place: int, tick: int, events: Iterable[Event]) -> None:
         """What a mark brought, also the end of the account."""
@@ -79,14 +80,19 @@ class Tallying:
             first=self._first,
             equity_ticks=ticks,
             equity=equity,
-            fills=self._fills.columns(),
-            rejections=self._rejections.columns(),
-            liquidations=self._liquidations.columns(),
+            fills=by_account(self._fills.columns()),
+            rejections=by_account(self._rejections.columns()),
+            liquidations=by_account(self._liquidations.columns()),
             accounts=rows.columns(),
             end_reasons=[account.end_reason for account, _ in accounts],
             account_ids=[account.id for account, _ in accounts],
-            verdicts=None if self._verdicts is None else self._verdicts.columns(),
+            verdicts=None if self._verdicts is None else by_account(self._verdicts.columns()),
         )
+
+    def _judged(self, place: int, code: int, *figures: int) -> None:
+        """Recorded actions are judged in the order of their rows."""
+        if self._verdicts is not None and self._recorded is not None:
+            self._verdicts.add(self._first + place, next(self._recorded), code, *figures)
 
     def _filled(self, place: int, tick: int, fill: FillBooked) -> None:
         figures = (fill.quantity, fill.price, fill.notional, fill.fee, fill.realized_pnl)

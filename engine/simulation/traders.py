@@ -54,14 +54,15 @@ class Momentum:
 
 
 class Random:
-    """Once in ten ticks opens or closes something by chance, sized by chance: now and then more than is allowed."""
+    """Once in ten ticks opens or closes something by chance, sized by chance: one time in five more than is allowed."""
 
     one_in = 10
 
     def __init__(self, entrant: Entrant) -> None:
         self._symbols = entrant.symbols
         self._chance = entrant.chance
-        self._leverage = entrant.policy.max_leverage
+        self._largest = entrant.policy.max_notional / 100
+        self._leverage = entrant.policy.max_leverage / 100
 
     def decide(self, sight: Sight) -> Iterator[Action]:
         if not self._chance.happens(self.one_in):
@@ -71,8 +72,8 @@ class Random:
         if sight.held(symbol, side) and self._chance.happens(2):
             yield closing(symbol, side)
             return
-        share = Decimal(1 + self._chance.below(60)) / 100
-        yield opening(symbol, side, notional=_cents(max(sight.equity, CENT) * share * self._leverage))
+        largest = min(self._largest, max(sight.equity, CENT) * self._leverage)
+        yield opening(symbol, side, notional=_cents(largest * (1 + self._chance.below(125))))
 
 
 class DipBuyer:

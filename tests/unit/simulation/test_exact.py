@@ -44,6 +44,10 @@ def actions(*rows: dict[str, int]) -> ActionTable:
     )
 
 
+def recorded(acting: ActionTable) -> Recorded:
+    return Recorded(table=acting, rows=np.arange(len(acting)))
+
+
 RISING = prices((50_000, 2_000), (51_000, 2_000), (52_000, 2_100), (53_000, 1_900))
 SOME = actions(
     {"tick": 0, "size": SCALE // 2},
@@ -67,7 +71,7 @@ def exactly(
     return run(
         table,
         books,
-        Recorded(table=acting),
+        recorded(acting),
         keeps_ledger=keeps_ledger,
         mark_every=mark_every,
         equity_every=equity_every,
@@ -108,7 +112,7 @@ def test_ledgers_are_those_of_the_live_book_byte_for_byte() -> None:
 def test_a_simulated_ledger_replays_like_any_other() -> None:
     book = opened([Policy()], moment(int(RISING.times[0])))[0]
     before = book.fork()
-    ran = run(RISING, [book], Recorded(table=SOME.of_accounts(0, 1)), keeps_ledger=True)
+    ran = run(RISING, [book], recorded(SOME.of_accounts(0, 1)), keeps_ledger=True)
     before.replay((each, decoded(each)) for each in ran.ledgers[0])
     assert before.account == ran.books[0]
     with pytest.raises(AssertionError, match="seq 1 is missing"):
@@ -136,9 +140,11 @@ def test_verdicts_are_by_row_of_the_action_table() -> None:
     outcome = exactly(RISING, SOME, Policy(), Policy()).outcome
     assert outcome.verdicts is not None
     codes = [CODES[code - 1].value if code else "filled" for code in outcome.verdicts["code"].tolist()]
-    assert codes == ["filled", "notional_exceeds_maximum", "filled", "filled", "unsupported_action", "filled"]
-    assert outcome.verdicts["price"].tolist() == [50_000 * SCALE, 0, 2_000 * SCALE, 52_000 * SCALE, 0, 53_000 * SCALE]
-    assert outcome.verdicts["realized"][5] == 3_000 * SCALE * 3 // 8
+    assert codes == ["filled", "notional_exceeds_maximum", "filled", "filled", "filled", "unsupported_action"]
+    assert outcome.verdicts["action"].tolist() == [0, 1, 3, 5, 2, 4]
+    assert outcome.verdicts["account"].tolist() == [0, 0, 0, 0, 1, 1]
+    assert outcome.verdicts["price"].tolist() == [50_000 * SCALE, 0, 52_000 * SCALE, 53_000 * SCALE, 2_000 * SCALE, 0]
+    assert outcome.verdicts["realized"][3] == 3_000 * SCALE * 3 // 8
     assert outcome.rejections["gates"].tolist()[0] & (1 << 10)
 
 
@@ -250,7 +256,7 @@ def test_a_fork_goes_on_from_the_account_as_it_stood() -> None:
     )
     seq, equity = book.account.seq, book.account.equity
     books = forked(book, [None, policy(max_leverage=1), policy(profit_target=ProfitTarget(amount=Decimal(1)))])
-    ran = run(later, books, Recorded(table=ActionTable.empty()), keeps_ledger=True)
+    ran = run(later, books, recorded(ActionTable.empty()), keeps_ledger=True)
     assert [ledger[0].seq for ledger in ran.ledgers] == [seq + 1] * 3
     assert ran.outcome.equity[:2, 0].tolist() == [int(equity * SCALE), int((equity + 600) * SCALE)]
     assert ran.outcome.end_reasons == [None, None, "profit_target"]
