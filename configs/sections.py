@@ -107,6 +107,9 @@ class ActorSettings(Section):
     """How long after its epoch was last confirmed an activation may serve reads."""
     call_deadline_ms: AtLeastOne
     """Every Ray call is given up after this long: a stopped actor raises nothing by itself."""
+    direct_lines: bool
+    """Requests and appends go to account actors and persisters over connections of their own; false: as calls of Ray's,
+    which cost several times as much, where only Ray's ports are open between the nodes."""
     receipts_in_memory_max: OrOff
     """Outcomes of recent action keys kept per account; older keys are looked up in Postgres."""
 

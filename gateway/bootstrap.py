@@ -138,6 +138,7 @@ def runtime_config(settings: Settings, database_url: str, room: int) -> RuntimeC
         quotes_query=settings.quotes.query,
         persister_placement=persister.placement,
         persister_actors=persister.shared_actors,
+        direct_lines=actors.direct_lines,
         account_actors_per_cpu=None if actors.max_account_actors else actors.account_actors_per_cpu,
         database=DatabaseLimits(
             connect_timeout_ms=settings.database.connect_timeout_ms,
