@@ -50,6 +50,10 @@ class GatewaySettings(Section):
     """Interface to listen on. Loopback by default: TLS and exposure belong to an ingress."""
     port: Port
     """TCP port; 0 takes a free one."""
+    processes: AtLeastOne
+    """Gateway processes on the port, for when one is out of its core; the kernel spreads connections over them. Each
+    counts its own: requests in flight, rates, connections and streams are limits of one process, and so are twice
+    ``database.pool_size_max`` connections."""
     in_flight_max: AtLeastOne
     """Requests being served at once; beyond it 503, so that memory stays flat."""
     in_flight_per_token_max: AtLeastOne
