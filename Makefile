@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/installed
 PYTEST := $(BIN)/pytest
 FAST := tests/unit tests/property tests/architecture tests/golden
-PARALLEL := $(FAST) tests/contract tests/simulation tests/integration tests/e2e/gateway tests/e2e/client
+PARALLEL := $(FAST) tests/contract tests/differential tests/simulation tests/integration tests/e2e/gateway tests/e2e/client
 SERIAL := tests/e2e/recovery tests/e2e/cluster tests/e2e/cli tests/chaos
 
 .DEFAULT_GOAL := help

@@ -35,7 +35,6 @@ from gateway import mapping
 from gateway.admission import Admission
 from gateway.auth import TokenRing
 from gateway.cursors import Cursors
-from gateway.exposition import Exposition
 from gateway.parts import GatewayParts
 from gateway.problems import Problem, of_refusal
 from gateway.readiness import ReadinessProbe
@@ -72,7 +71,6 @@ class Services(msgspec.Struct, frozen=True):
     tail: Tail
     admission: Admission
     ring: TokenRing
-    exposition: Exposition
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):

@@ -168,10 +168,9 @@ class RunningServer:
 
 @asynccontextmanager
 async def serving_app(
-    app: web.Application, *, host: str, port: int, limits: ServerLimits | None = None, shared: bool = False
+    app: web.Application, *, host: str, port: int, limits: ServerLimits | None = None
 ) -> AsyncIterator[RunningServer]:
-    """Listen on `host` and `port` (0: a free one) until the block is left, then drain and close. A `shared` port may be
-    listened on by others of this user that share it, too.
+    """Listen on `host` and `port` (0: a free one) until the block is left, then drain and close.
 
     Raises `OSError` where the address cannot be had.
     """
@@ -183,7 +182,7 @@ async def serving_app(
         if server is None:
             raise RuntimeError("the runner has no server after its set-up")
         sockets = await asyncio.get_running_loop().create_server(
-            _connections(server, bounds), host, port, backlog=BACKLOG, reuse_port=shared
+            _connections(server, bounds), host, port, backlog=BACKLOG
         )
         running = RunningServer(_url(sockets), app, sockets, bounds.drain_timeout_ms)
         try:
