@@ -8,6 +8,7 @@ import ray
 
 from actors.collecting import collect_seldom
 from actors.hosting import AccountHost
+from actors.lines import listening
 from actors.logs import configure
 from actors.messages import packed, requests
 from actors.persister import committer_over
@@ -39,6 +40,7 @@ class AccountActor:
         )
         node = ray.get_runtime_context().get_node_id()
         self._host = AccountHost(self._name, store, self._appender(config, store), config.host, node=node)
+        self._line = await self._resources.enter_async_context(listening(self.handle))
         self._made.set()
 
     def _appender(self, config: RuntimeConfig, store: PostgresStore) -> Appender:
@@ -50,6 +52,9 @@ class AccountActor:
 
     async def activate(self, account_ids: list[str]) -> bytes:
         return msgspec.msgpack.encode(await self._host.activate(account_ids))
+
+    async def line(self) -> bytes:
+        return self._line
 
     async def handle(self, data: bytes) -> bytes:
         return packed(await self._host.handle(requests(data)))

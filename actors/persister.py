@@ -8,6 +8,7 @@ import ray
 
 from actors.collecting import collect_seldom
 from actors.limits import PersisterLimits
+from actors.lines import listening
 from actors.logs import configure
 from actors.runtime import config_of, connected
 from persistence.committer import Committer
@@ -34,10 +35,15 @@ class PersisterActor:
         )
         self._committer = committer_over(store, config.persister)
         self._resources.push_async_callback(self._committer.close)
+        self._line = await self._resources.enter_async_context(listening(self.append))
         self._made.set()
 
-    async def append(self, data: bytes) -> bytes:
+    async def line(self) -> bytes:
         await self._made.wait()  # its name is found before it is open
+        return self._line
+
+    async def append(self, data: bytes) -> bytes:
+        await self._made.wait()
         appends = msgspec.msgpack.decode(data, type=tuple[Append, ...])
         return msgspec.msgpack.encode(await self._committer.append(appends))
 

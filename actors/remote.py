@@ -25,6 +25,7 @@ from actors.messages import PassReport, Reply, Request, Unserved, Wellness, pack
 from actors.options import HOST_PREFIX, PERSISTER_PREFIX, host_options
 from actors.placement import hosts_max
 from actors.ports import Activation, Host, Location, Lost, Pulse, Room, Tally
+from actors.roads import Road
 from actors.runtime import RuntimeConfig, packed_config
 from engine.quotes import Quote
 from persistence.committer import AppendVerdict
@@ -46,6 +47,7 @@ class RayHost:
         self._namespace = config.namespace
         self._limits = config.supervisor
         self._attempt_s = config.client.attempt_ms / 1000
+        self._requests = Road(self.actor, "handle", direct=config.direct_lines)
 
     async def actor(self) -> Any:
         """The handle. Raises `Lost`."""
@@ -62,7 +64,7 @@ class RayHost:
         return msgspec.msgpack.decode(data, type=Activation)
 
     async def handle(self, requests: tuple[Request, ...]) -> tuple[Reply, ...]:
-        return replies(await self._asked("handle", packed(requests), deadline_s=self._attempt_s))
+        return replies(await self._requests.call(packed(requests), self._attempt_s))
 
     async def see(self, version: int, quotes: dict[str, Quote]) -> int:
         return int(await self._asked("see", version, _ENCODE(quotes)))
@@ -204,6 +206,13 @@ class RayAppender:
         self._namespace = config.namespace
         self._deadline_s = config.persister.append_deadline_ms / 1000
         self._actor: Any = None
+        self._appends = Road(self.actor, "append", direct=config.direct_lines)
+
+    async def actor(self) -> Any:
+        """The handle. Raises `Lost`."""
+        if self._actor is None:
+            self._actor = await found(self._name, self._namespace, CONTROL_DEADLINE_S)
+        return self._actor
 
     async def append(self, appends: Sequence[Append]) -> Sequence[AppendVerdict]:
         """Send again through a lost persister: had the first been committed, the heads have moved and the second is
@@ -221,7 +230,5 @@ class RayAppender:
                 await asyncio.sleep(RESEND_PAUSE_S)
 
     async def _send(self, data: bytes, deadline_s: float) -> Sequence[AppendVerdict]:
-        if self._actor is None:
-            self._actor = await found(self._name, self._namespace, deadline_s)
-        answered = await answer(self._actor.append.remote(data), deadline_s)
+        answered = await self._appends.call(data, deadline_s)
         return msgspec.msgpack.decode(answered, type=tuple[AppendVerdict, ...])

@@ -21,6 +21,7 @@ class RuntimeConfig(msgspec.Struct, frozen=True, kw_only=True):
     persister_placement: PersisterPlacement = "shared"
     persister_actors: int = 1
     account_actors_per_cpu: int | None = None
+    direct_lines: bool = True
     database: DatabaseLimits = DatabaseLimits()
     host: HostLimits = HostLimits()
     supervisor: SupervisorLimits = SupervisorLimits()

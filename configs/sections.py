@@ -50,6 +50,10 @@ class GatewaySettings(Section):
     """Interface to listen on. Loopback by default: TLS and exposure belong to an ingress."""
     port: Port
     """TCP port; 0 takes a free one."""
+    processes: AtLeastOne
+    """Gateway processes on the port, for when one is out of its core; the kernel spreads connections over them. Each
+    counts its own: requests in flight, rates, connections and streams are limits of one process, and so are twice
+    ``database.pool_size_max`` connections."""
     in_flight_max: AtLeastOne
     """Requests being served at once; beyond it 503, so that memory stays flat."""
     in_flight_per_token_max: AtLeastOne
@@ -107,6 +111,9 @@ class ActorSettings(Section):
     """How long after its epoch was last confirmed an activation may serve reads."""
     call_deadline_ms: AtLeastOne
     """Every Ray call is given up after this long: a stopped actor raises nothing by itself."""
+    direct_lines: bool
+    """Requests and appends go to account actors and persisters over connections of their own; false: as calls of Ray's,
+    which cost several times as much, where only Ray's ports are open between the nodes."""
     receipts_in_memory_max: OrOff
     """Outcomes of recent action keys kept per account; older keys are looked up in Postgres."""
 

@@ -10,6 +10,7 @@ from gateway.auth import TokenRing
 from gateway.calls import Services
 from gateway.cursors import Cursors
 from gateway.docs import page
+from gateway.exposition import Exposition
 from gateway.metrics import HttpMetrics
 from gateway.middleware import guarded, observed, stamp
 from gateway.openapi import document, encoded
@@ -40,6 +41,7 @@ def build_app(parts: GatewayParts) -> web.Application:
     streams = parts.limits.streams
     tail = Tail(parts.events, poll_ms=streams.poll_ms, buffer_bytes_max=streams.buffer_bytes_max)
     ring = TokenRing(parts.tokens, clock=parts.clock)
+    exposition = Exposition(parts.registry, parts.beside)
     described = document(ROUTES, version=parts.version)
     services = Services(
         parts=parts,
@@ -50,10 +52,12 @@ def build_app(parts: GatewayParts) -> web.Application:
         tail=tail,
         admission=admission,
         ring=ring,
+        exposition=exposition,
     )
     app = web.Application(middlewares=(observed(metrics), guarded(admission, ring)))
     app[ADMISSION], app[TAIL] = admission, tail
     app.cleanup_ctx.append(lambda _: _running(tail))
+    app.cleanup_ctx.append(lambda _: _shown(exposition))
     app.on_response_prepare.append(stamp)
     for route in ROUTES:
         served = serving(route, services)
@@ -65,6 +69,11 @@ def build_app(parts: GatewayParts) -> web.Application:
 
 async def _running(tail: Tail) -> AsyncIterator[None]:
     async with tail.running():
+        yield
+
+
+async def _shown(exposition: Exposition) -> AsyncIterator[None]:
+    async with exposition.shown():
         yield
 
 

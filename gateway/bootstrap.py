@@ -7,55 +7,40 @@ stopped when the block ends, also when a later step failed; what it found runnin
 import asyncio
 import json
 import os
-import secrets
-import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import structlog
+from msgspec.structs import replace
 
 from actors import cluster
-from actors.client import RoutedClient
 from actors.limits import ClientLimits, DatabaseLimits, HostLimits, PersisterLimits, SupervisorLimits
 from actors.logs import configure
-from actors.messages import Wellness
-from actors.options import SUPERVISOR
-from actors.remote import RayOverseer, reach, room_for_hosts
-from actors.runtime import RuntimeConfig, connected
-from configs.settings import DEFAULTS, Settings
-from gateway.app import build_app
+from actors.remote import room_for_hosts
+from actors.runtime import RuntimeConfig
+from configs.settings import Settings
+from gateway.assembly import POOLS, assembled, drain_ms, recovered, serving
 from gateway.blocking import alongside, started, to_its_end
-from gateway.json_body import BodyLimits
-from gateway.parts import GatewayLimits, GatewayParts
-from gateway.rates import RateLimit
-from gateway.server import ServerLimits, serving_app
-from gateway.streaming import StreamLimits
+from gateway.exposition import Beside, meeting
+from gateway.siblings import Order, Siblings
 from persistence.embedded import EmbeddedPostgres, EmbeddedPostgresError
-from persistence.event_log import EventLog
-from persistence.heartbeats import Heartbeats
 from persistence.migrations.run import head, upgrade
-from persistence.performance import Performance
-from persistence.pools import connection_pool
 from persistence.preflight import preflight
-from persistence.queries import Queries
-from persistence.quotes import QuoteReader
-from persistence.tokens import Tokens
 
 RUN_FILE = "run.json"
-PORTS_TRIED = 50
 HEARTBEATS_MISSED_MAX = 5
-READY_POLL_S = 0.05
 ENDING_MS = 4_000
 """Of a shutdown's time: what Ray and Postgres take to end once the actors have."""
+SIBLING_ENDING_MS = 1_000
+"""The same for what other gateways of this program take to end once they are drained."""
 POSTGRES_WATCH_S = 0.5
 CORE_CONNECTIONS = 12
-"""To Postgres, beside the gateway's: supervisor, persister, a first few account actors, and an operator."""
-WAITING_SAID_EVERY_S = 5.0
+"""To Postgres, beside the gateways': supervisor, persister, a first few account actors, and an operator."""
 
 log = structlog.get_logger(__name__)
 
@@ -102,15 +87,21 @@ async def running_engine(
         step.done("ray", ray_address)
         config = runtime_config(settings, database_url, room_for_hosts(settings.actors.account_actors_per_cpu))
         core = cluster.CoreActors(config)
-        seconds_max = (settings.shutdown_timeout_ms - _drain_ms(settings) - ENDING_MS) / 1000
+        seconds_max = (settings.shutdown_timeout_ms - drain_ms(settings) - SIBLING_ENDING_MS - ENDING_MS) / 1000
         stack.push_async_callback(core.close, end_actors=settings.ray.address is None, seconds_max=seconds_max)
         await core.start()
         step.done("actors", f"supervisor, {config.persister_placement} persister")
-        parts = await _parts(settings, config, stack, bootstrap_token)
-        server = await stack.enter_async_context(_serving(settings, parts))
-        step.done("gateway", server)
-        step.done("accounts", await _recovered(parts))
-        engine = Engine(settings, server, database_url, ray_address, settings.data_dir, bootstrap_token, adopted)
+        beside = stack.enter_context(meeting(settings.gateway.processes))
+        parts = await assembled(settings, config, stack, bootstrap_token=bootstrap_token, beside=beside)
+        siblings = Siblings(settings.gateway.processes - 1, ending_ms=drain_ms(settings) + SIBLING_ENDING_MS)
+        stack.push_async_callback(siblings.ended)
+        url = await stack.enter_async_context(serving(settings, parts))
+        stack.callback(siblings.dismiss)  # before the drain of this gateway: all drain at once
+        if beside is not None:
+            await siblings.start(partial(_order, settings, config, ray_address, url, beside))
+        step.done("gateway", url if beside is None else f"{url}, {beside.processes} processes")
+        step.done("accounts", await recovered(parts))
+        engine = Engine(settings, url, database_url, ray_address, settings.data_dir, bootstrap_token, adopted)
         stack.callback(_announce(engine))
         yield engine
 
@@ -138,6 +129,7 @@ def runtime_config(settings: Settings, database_url: str, room: int) -> RuntimeC
         quotes_query=settings.quotes.query,
         persister_placement=persister.placement,
         persister_actors=persister.shared_actors,
+        direct_lines=actors.direct_lines,
         account_actors_per_cpu=None if actors.max_account_actors else actors.account_actors_per_cpu,
         database=DatabaseLimits(
             connect_timeout_ms=settings.database.connect_timeout_ms,
@@ -193,7 +185,7 @@ async def _database(settings: Settings, stack: AsyncExitStack, step: _Steps) -> 
 
 async def _fit(settings: Settings, database_url: str) -> None:
     """Raises `UnfitDatabase`."""
-    wanted = 2 * settings.database.pool_size_max + CORE_CONNECTIONS
+    wanted = POOLS * settings.database.pool_size_max * settings.gateway.processes + CORE_CONNECTIONS
     found = await to_its_end(partial(preflight, database_url, connections=wanted))
     for warning in found.warnings:
         log.warning("preflight", warning=warning)
@@ -226,115 +218,15 @@ async def _ray(settings: Settings, stack: AsyncExitStack, log_to_driver: bool) -
     return await started(stack, start, stop=cluster.leave)
 
 
-async def _parts(
-    settings: Settings, config: RuntimeConfig, stack: AsyncExitStack, bootstrap_token: str | None
-) -> GatewayParts:
-    url = config.database_url
-    connections, enter = settings.database.pool_size_max, stack.enter_async_context
-    store = await enter(connected(config, connections_max=connections, application_name="prop-gateway"))
-    reading = await enter(connection_pool(url, connections_max=connections, read_only=True))
-    writing = await enter(connection_pool(url, connections_max=1, read_only=False))
-    reader = QuoteReader(reading, query=config.quotes_query)
-    await reader.check()
-    tokens = Tokens(writing)
-    if bootstrap_token is not None:
-        await tokens.install_bootstrap(bootstrap_token)
-    heartbeats = Heartbeats(reading)
-    events = EventLog(reading)
-    client = RoutedClient(
-        RayOverseer(SUPERVISOR, config), store, reach(config), config.client, entropy=secrets.token_bytes
+def _order(settings: Settings, config: RuntimeConfig, ray_address: str, url: str, beside: Beside, place: int) -> Order:
+    """What the gateway in this place, beside the one at `url`, has to know."""
+    return Order(
+        settings=settings.model_dump(mode="json"),
+        config=config,
+        ray_address=ray_address,
+        port=urlsplit(url).port or 0,
+        beside=replace(beside, place=place),
     )
-
-    async def postgres() -> Wellness:
-        await heartbeats.read(SUPERVISOR)
-        return Wellness("postgres", True, "answers")
-
-    async def heartbeat() -> Wellness:
-        beat = await heartbeats.read(SUPERVISOR)
-        if beat is None:
-            return Wellness("heartbeat", False, "the supervisor never beat")
-        return Wellness("heartbeat", beat.age_ms <= config.supervisor.lease_ms, f"{beat.age_ms} ms old")
-
-    return GatewayParts(
-        client=client,
-        queries=Queries(reading),
-        events=events,
-        performance=Performance(reading),
-        tokens=tokens,
-        secret=await events.secret(),
-        version=version("prop-engine"),
-        limits=GatewayLimits(
-            in_flight_max=settings.gateway.in_flight_max,
-            in_flight_per_token_max=settings.gateway.in_flight_per_token_max,
-            rate_per_token=RateLimit(
-                per_second=settings.gateway.rate_per_token, burst=settings.gateway.rate_burst_per_token
-            ),
-            actions_per_batch_max=settings.gateway.actions_per_batch_max,
-            body=BodyLimits(
-                bytes_max=settings.gateway.body_bytes_max,
-                timeout_ms=settings.gateway.body_timeout_ms,
-                depth_max=settings.gateway.json_depth_max,
-                values_max=settings.gateway.json_values_max,
-            ),
-            streams=StreamLimits(
-                streams_max=settings.gateway.streams_max,
-                streams_per_token_max=settings.gateway.streams_per_token_max,
-                heartbeat_ms=settings.gateway.stream_heartbeat_ms,
-                poll_ms=settings.gateway.stream_poll_ms,
-                buffer_bytes_max=settings.gateway.stream_buffer_bytes_max,
-                stall_ms=settings.gateway.stream_stall_ms,
-            ),
-        ),
-        checks=(postgres, heartbeat),
-    )
-
-
-async def _recovered(parts: GatewayParts) -> str:
-    """Wait until everything is well, saying every few seconds what is not yet; returns how recovery ended."""
-    said_at = time.monotonic()
-    while True:
-        components = [*await parts.client.wellness(), *[await check() for check in parts.checks]]
-        unwell = [each for each in components if not each.well]
-        if not unwell:
-            return next(each.detail for each in components if each.component == "recovery")
-        if time.monotonic() - said_at > WAITING_SAID_EVERY_S:
-            said_at = time.monotonic()
-            log.info("waiting", **{each.component: each.detail for each in unwell})
-        await asyncio.sleep(READY_POLL_S)
-
-
-@asynccontextmanager
-async def _serving(settings: Settings, parts: GatewayParts) -> AsyncIterator[str]:
-    """The gateway on its port; the default port, when taken, gives way to the next free one."""
-    gateway = settings.gateway
-    limits = ServerLimits(
-        header_timeout_ms=gateway.header_timeout_ms,
-        idle_timeout_ms=gateway.idle_timeout_ms,
-        connections_max=gateway.connections_max,
-        drain_timeout_ms=_drain_ms(settings),
-    )
-    port = gateway.port
-    if settings.source_of("gateway.port") == DEFAULTS:
-        port = _free_port(gateway.host, gateway.port)
-    async with serving_app(build_app(parts), host=gateway.host, port=port, limits=limits) as server:
-        yield server.url
-
-
-def _drain_ms(settings: Settings) -> int:
-    """How long requests that are in flight at the end may take: all of their time, if half of the shutdown's allows."""
-    return min(settings.gateway.deadline_ms + 2_000, settings.shutdown_timeout_ms // 2)
-
-
-def _free_port(host: str, preferred: int) -> int:
-    for port in range(preferred, preferred + PORTS_TRIED):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-            except OSError:
-                continue
-            return port
-    raise OSError(f"no free port from {preferred} to {preferred + PORTS_TRIED - 1}: say one with --port")
 
 
 def _announce(engine: Engine) -> Callable[[], None]:

@@ -35,6 +35,7 @@ from gateway import mapping
 from gateway.admission import Admission
 from gateway.auth import TokenRing
 from gateway.cursors import Cursors
+from gateway.exposition import Exposition
 from gateway.parts import GatewayParts
 from gateway.problems import Problem, of_refusal
 from gateway.readiness import ReadinessProbe
@@ -71,6 +72,7 @@ class Services(msgspec.Struct, frozen=True):
     tail: Tail
     admission: Admission
     ring: TokenRing
+    exposition: Exposition
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):

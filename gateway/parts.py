@@ -11,6 +11,7 @@ from actors.messages import Wellness
 from actors.port import AccountClient
 from gateway.admission import IN_FLIGHT_MAX, IN_FLIGHT_PER_TOKEN_MAX
 from gateway.auth import LiveTokens
+from gateway.exposition import Beside
 from gateway.json_body import BodyLimits
 from gateway.rates import RateLimit
 from gateway.schemas import ACTIONS_MAX
@@ -45,7 +46,8 @@ class Events(Source, Protocol):
 
 class GatewayParts(msgspec.Struct, frozen=True, kw_only=True):
     """What a gateway works with. `secret` signs cursors: the same for every gateway of an installation, at least 16
-    bytes. `checks` are asked by `/readyz` beside the client's own; one that raises counts as not well."""
+    bytes. `checks` are asked by `/readyz` beside the client's own; one that raises counts as not well. `beside` is its
+    place among the gateways that share its port, where it does."""
 
     client: AccountClient
     queries: Queries
@@ -58,6 +60,7 @@ class GatewayParts(msgspec.Struct, frozen=True, kw_only=True):
     clock: Callable[[], datetime] = utc_now
     registry: CollectorRegistry = msgspec.field(default_factory=CollectorRegistry)
     checks: Sequence[Callable[[], Awaitable[Wellness]]] = ()
+    beside: Beside | None = None
 
     def __post_init__(self) -> None:
         if len(self.secret) < SECRET_BYTES_MIN:

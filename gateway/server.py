@@ -168,9 +168,10 @@ class RunningServer:
 
 @asynccontextmanager
 async def serving_app(
-    app: web.Application, *, host: str, port: int, limits: ServerLimits | None = None
+    app: web.Application, *, host: str, port: int, limits: ServerLimits | None = None, shared: bool = False
 ) -> AsyncIterator[RunningServer]:
-    """Listen on `host` and `port` (0: a free one) until the block is left, then drain and close.
+    """Listen on `host` and `port` (0: a free one) until the block is left, then drain and close. A `shared` port may be
+    listened on by others of this user that share it, too.
 
     Raises `OSError` where the address cannot be had.
     """
@@ -182,7 +183,7 @@ async def serving_app(
         if server is None:
             raise RuntimeError("the runner has no server after its set-up")
         sockets = await asyncio.get_running_loop().create_server(
-            _connections(server, bounds), host, port, backlog=BACKLOG
+            _connections(server, bounds), host, port, backlog=BACKLOG, reuse_port=shared
         )
         running = RunningServer(_url(sockets), app, sockets, bounds.drain_timeout_ms)
         try:

@@ -54,17 +54,20 @@ class StopSignal:
     async def wait(self) -> None:
         await self._told.wait()
 
-    def _hear(self, number: int) -> None:
-        now = time.monotonic()
+    def tell(self) -> None:
+        """Stop, as after a first signal. Once is enough."""
         if self.is_told:
-            if now - self._told_at > ECHO_SECONDS:
-                os._exit(128 + number)
             return
-        self._told_at = now
+        self._told_at = time.monotonic()
         self._told.set()
         self._on_stop()
         if self._starting is not None:
             self._starting.cancel()
+
+    def _hear(self, number: int) -> None:
+        if self.is_told and time.monotonic() - self._told_at > ECHO_SECONDS:
+            os._exit(128 + number)
+        self.tell()
 
 
 def run_engine(

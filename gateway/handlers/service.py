@@ -1,6 +1,6 @@
 """The service about itself: alive, ready, measured, described."""
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from gateway.calls import Answer, Call
 from gateway.replies import Component, Liveness, Readiness, VersionView
@@ -27,8 +27,8 @@ async def version(call: Call[NoQuery, None]) -> Answer:
 
 
 async def metrics(call: Call[NoQuery, None]) -> Answer:
-    """Prometheus text format."""
-    return Answer(body=generate_latest(call.parts.registry), media_type=CONTENT_TYPE_LATEST)
+    """Prometheus text format. Where several processes serve the port, those of all: label `gateway`."""
+    return Answer(body=await call.services.exposition.text(), media_type=CONTENT_TYPE_LATEST)
 
 
 async def openapi(call: Call[NoQuery, None]) -> Answer:

@@ -1,7 +1,10 @@
 """Faults on the real thing. Each strikes, lasts as long as it must, and leaves nothing of itself behind."""
 
 import json
+import os
+import shutil
 import signal
+import subprocess
 from collections.abc import Callable, Mapping
 from functools import partial
 from random import Random
@@ -13,6 +16,7 @@ from tests.chaos import clock, disk
 from tests.chaos.system import System, signalled, wait_s
 from tests.support.served import eventually
 
+SS: Final = shutil.which("ss") or ""
 ACCOUNTS: Final = "ray::AccountActor"
 PERSISTER: Final = "ray::PersisterActor"
 SUPERVISOR: Final = "ray::SupervisorActor"
@@ -116,12 +120,33 @@ def calls_lost(system: System, chance: Random) -> bool:
     killed afterwards."""
     share = {"num_failures": -1, "req_failure_prob": LOST_PER_CENT, "resp_failure_prob": LOST_PER_CENT}
     system.engine.stop()
-    system.engine.start(RAY_testing_rpc_failure=json.dumps({"CoreWorkerService.grpc_client.PushTask": share}))
+    lossy = json.dumps({"CoreWorkerService.grpc_client.PushTask": share})
+    system.engine.start(RAY_testing_rpc_failure=lossy, PROP_ACTORS__DIRECT_LINES="false")  # requests among the calls
     wait_s(LOST_S)
     lost = system.a_worker_said("ActorUnavailableError")
     system.engine.kill_everything()
     system.engine.start()
     return lost
+
+
+def actor_lines_cut(system: System, chance: Random) -> bool:
+    """Every connection into an account actor or a persister is cut at once, while requests and appends are on it."""
+    actors = [process for title in (ACCOUNTS, PERSISTER) for process in system.engine.processes(title)]
+    return sum(_cut_off(process) for process in actors) > 0
+
+
+def _cut_off(process: psutil.Process) -> bool:
+    cut = False
+    for listening in (each for each in process.net_connections("tcp") if each.status == psutil.CONN_LISTEN):
+        asked = (SS, "-K", "-H", "-tn", "state", "established", "dport", "=", str(listening.laddr.port))
+        cut |= bool(subprocess.run(asked, capture_output=True, check=True).stdout)
+    return cut
+
+
+def _why_no_line_is_cut() -> str | None:
+    if not SS or os.geteuid() != 0:
+        return "it takes root and `ss`"
+    return None
 
 
 def clock_stepped(system: System, chance: Random) -> bool:
@@ -154,10 +179,12 @@ FAULTS: Final[Mapping[str, Fault]] = {
     "cut_after_commit": _cutting("after"),
     "feed_frozen": feed_frozen,
     "calls_lost": calls_lost,
+    "actor_lines_cut": actor_lines_cut,
     "disk_full": disk_full,
     "clock_stepped": clock_stepped,
 }
 NOT_EVERYWHERE: Final[Mapping[str, Callable[[], str | None]]] = {
+    "actor_lines_cut": _why_no_line_is_cut,
     "disk_full": disk.why_not,
     "clock_stepped": clock.why_not,
 }

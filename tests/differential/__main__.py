@@ -31,9 +31,7 @@ def main() -> int:
                     f"{count} of {len(seeds)} worlds, {len(total.differences)} differences", file=sys.stderr, flush=True
                 )
     took_s = time.monotonic() - began
-    print(
-        f"{len(seeds)} worlds, {total.accounts} accounts, {total.actions} actions, {total.equities} equities"
-    )
+    print(f"{len(seeds)} worlds, {total.accounts} accounts, {total.actions} actions, {total.equities} equities")
     print(f"in {took_s:.0f} s: {len(total.differences)} differences, {total.given_up} accounts given up")
     names = dict(enumerate(("filled", *GateCode))) | {NOT_JUDGED: "not judged"}
     print("verdicts: " + ", ".join(f"{names[code]} {number}" for code, number in sorted(total.codes.items())))

@@ -119,6 +119,12 @@ class Served:
         psutil.wait_procs(doomed, timeout=10)
         self._process = None
 
+    def program(self) -> psutil.Process:
+        """The first process, which started all others."""
+        if self._process is None:
+            raise AssertionError("nothing is served")
+        return psutil.Process(self._process.pid)
+
     def processes(self, title: str) -> list[psutil.Process]:
         """Descendants whose command line holds `title`, like `ray::AccountActor`."""
         if self._process is None:
@@ -160,6 +166,11 @@ class Served:
         with psycopg.connect(self.database_url, autocommit=True) as connection:
             cursor = connection.execute(statement.encode(), parameters)
             return cursor.fetchall() if cursor.description else []
+
+    def text(self, path: str) -> str:
+        """What is there for everybody, as it is."""
+        with urllib.request.urlopen(self.url + path, timeout=30) as answer:
+            return str(answer.read().decode())
 
     def get(self, path: str) -> Any:
         return self._call("GET", path, None)

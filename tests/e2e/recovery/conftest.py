@@ -23,6 +23,11 @@ def data_dir() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
+def engine_dir() -> Iterator[Path]:
+    yield from _folder()
+
+
+@pytest.fixture(scope="module")
 def engine() -> Iterator[Served]:
     for folder in _folder():
         with served(folder) as engine:
