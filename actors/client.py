@@ -39,16 +39,26 @@ class Lane:
         self._waiting: list[tuple[Request, asyncio.Future[Reply]]] = []
         self._in_flight: set[asyncio.Task[None]] = set()
 
-    async def send(self, request: Request) -> Reply:
-        """Raises `Lost`."""
-        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+    async def send(self, request: Request, *, until: float | None = None) -> Reply:
+        """Raises `Lost`, and `TimeoutError` where none is there by then, on the loop's clock: a timer on the answer
+        takes a third of what a timeout around it would."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Reply] = loop.create_future()
         self._waiting.append((request, answer))
         self._depart()
-        return await answer
+        if until is None:
+            return await answer
+        overdue = loop.call_at(until, _give_up, answer)
+        try:
+            return await answer
+        finally:
+            overdue.cancel()
 
     def _depart(self) -> None:
-        self._waiting = [each for each in self._waiting if not each[1].done()]  # given up by their callers
         while self._waiting and len(self._in_flight) < self._limits.calls_in_flight:
+            self._waiting = [each for each in self._waiting if not each[1].done()]  # given up by their callers
+            if not self._waiting:
+                return
             seats = self._limits.requests_per_call_max
             passengers, self._waiting = self._waiting[:seats], self._waiting[seats:]
             call = asyncio.create_task(self._travel(passengers))
@@ -76,6 +86,11 @@ class Lane:
         for (_, answer), reply in zip(passengers, replies, strict=True):
             if not answer.done():
                 answer.set_result(reply)
+
+
+def _give_up(answer: "asyncio.Future[Reply]") -> None:
+    if not answer.done():
+        answer.set_exception(TimeoutError())
 
 
 class RoutedClient:
@@ -120,43 +135,42 @@ class RoutedClient:
 
     async def call(self, request: Request) -> Reply:
         """Send to wherever the account lives; through a lost host once more, until the deadline."""
-        deadline_s = self._limits.deadline_ms / 1000
+        deadline = _time_s() + self._limits.deadline_ms / 1000
         try:
-            async with asyncio.timeout(deadline_s):
-                return await self._answered(request, _time_s() + deadline_s)
+            reply = await self._until_answered(request, deadline)
+            if isinstance(reply, Unserved) and reply.reason == "quarantined" and isinstance(request, Recompute):
+                return await self._sheltered(request, deadline)
         except TimeoutError:
             self._places.pop(request.account_id, None)
             return _UNANSWERED
-
-    async def _answered(self, request: Request, deadline: float) -> Reply:
-        reply = await self._until_answered(request, deadline)
-        if isinstance(request, Recompute) and isinstance(reply, Unserved) and reply.reason == "quarantined":
-            return await self._sheltered(request)
         return reply
 
-    async def _sheltered(self, request: Recompute) -> Reply:
-        """A recompute is how an account gets out of quarantine, so it needs no activation."""
+    async def _sheltered(self, request: Recompute, deadline: float) -> Reply:
+        """A recompute is how an account gets out of quarantine, so it needs no activation. Raises `TimeoutError`."""
         try:
-            place = await self._overseer.shelter(request.account_id)
-            if isinstance(place, Unserved):
-                return place
-            return await self._lane(place.host).send(msgspec.structs.replace(request, sheltered=True))
+            async with asyncio.timeout_at(deadline):
+                place = await self._overseer.shelter(request.account_id)
+                if isinstance(place, Unserved):
+                    return place
+                return await self._lane(place.host).send(msgspec.structs.replace(request, sheltered=True))
         except Lost:
             return _UNANSWERED
 
     async def _until_answered(self, request: Request, deadline: float) -> Reply:
+        """Raises `TimeoutError` at the deadline, which what is awaited here keeps each for itself: mostly it is an
+        answer alone."""
         may_have_run = False
         tried: str | None = None
         backoff_s = self._limits.backoff_ms / 1000
         while _time_s() < deadline:
             try:
-                place = self._places.get(request.account_id) or await self._locate(request.account_id, tried)
+                place = self._places.get(request.account_id) or await self._locate(request.account_id, tried, deadline)
                 if isinstance(place, Unserved):
                     if place.reason != "overloaded" or _time_s() + backoff_s >= deadline:
                         return _honest(place, request, may_have_run)
                 else:
                     tried = place
-                    reply = await self._lane(place).send(request)
+                    reply = await self._lane(place).send(request, until=deadline)
                     if not isinstance(reply, Unserved):
                         return reply
                     if reply.reason != "not_hosted":
@@ -207,8 +221,9 @@ class RoutedClient:
         except Lost as lost:
             raise StoreUnavailable(f"the supervisor does not answer: {lost}") from lost
 
-    async def _locate(self, account_id: str, tried: str | None) -> str | Unserved:
-        place = await self._overseer.locate(account_id, tried)
+    async def _locate(self, account_id: str, tried: str | None, deadline: float) -> str | Unserved:
+        async with asyncio.timeout_at(deadline):
+            place = await self._overseer.locate(account_id, tried)
         if isinstance(place, Unserved):
             return place
         self._places[account_id] = place.host

@@ -35,7 +35,7 @@ class Admission:
         self._per_token_max = in_flight_per_token_max
         self._streams_max = streams_max
         self._streams_per_token_max = streams_per_token_max
-        self._of_token: Counter[str] = Counter()
+        self._of_token: dict[str, int] = {}
         self._streams_of_token: Counter[str] = Counter()
         self._rates = Rates(rate or RateLimit(), monotonic=monotonic)
         self.in_flight = 0
@@ -43,37 +43,38 @@ class Admission:
         self.draining = False
         """Once set, nothing new is admitted; what is in flight is finished."""
 
-    @contextmanager
-    def place(self) -> Iterator[None]:
+    def place(self) -> "Place":
         """A place among the requests in flight. Raises `Problem` `overloaded` or `shutting_down`."""
         if self.draining:
             raise self._refusal("shutting_down")
         if self.in_flight >= self._in_flight_max:
             raise self._refusal("overloaded", f"{self._in_flight_max} requests are in flight")
-        self.in_flight += 1
-        self._metrics.in_flight.set(self.in_flight)
-        try:
-            yield
-        finally:
-            self.in_flight -= 1
-            self._metrics.in_flight.set(self.in_flight)
+        self._count(1)
+        return Place(self)
 
-    @contextmanager
-    def place_of(self, token_id: str) -> Iterator[None]:
-        """A place among those of one token, and one of the requests it may make a second. Raises `Problem`
-        `rate_limited`."""
+    def take_of(self, token_id: str) -> None:
+        """As `Place.of`, which also gives it back."""
         wait_s = self._rates.take(token_id)
         if wait_s:
             raise self._refusal("rate_limited", "this token makes too many requests a second", retry_after_s=wait_s)
-        if self._of_token[token_id] >= self._per_token_max:
+        taken = self._of_token.get(token_id, 0)
+        if taken >= self._per_token_max:
             raise self._refusal("rate_limited", f"{self._per_token_max} requests of this token are in flight")
-        self._of_token[token_id] += 1
-        try:
-            yield
-        finally:
-            self._of_token[token_id] -= 1
-            if not self._of_token[token_id]:
+        self._of_token[token_id] = taken + 1
+
+    def give_back(self, token_id: str | None) -> None:
+        """A place in flight, and of a token where it has one."""
+        self._count(-1)
+        if token_id is not None:
+            left = self._of_token[token_id] - 1
+            if left:
+                self._of_token[token_id] = left
+            else:
                 del self._of_token[token_id]
+
+    def _count(self, more: int) -> None:
+        self.in_flight += more
+        self._metrics.in_flight.set(self.in_flight)
 
     @contextmanager
     def stream_of(self, token_id: str) -> Iterator[None]:
@@ -97,3 +98,26 @@ class Admission:
     def _refusal(self, code: str, detail: str = "", *, retry_after_s: int | None = None) -> Problem:
         self._metrics.shed(code)
         return Problem(code, detail, headers={} if retry_after_s is None else {"Retry-After": str(retry_after_s)})
+
+
+class Place:
+    """What one request holds of admission: to be given back in `finally`. No context manager, which costs more."""
+
+    __slots__ = ("_admission", "_is_held", "_token_id")
+
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
+        self._token_id: str | None = None
+        self._is_held = True
+
+    def of(self, token_id: str) -> None:
+        """Take a place among those of one token, too, and one of the requests it may make a second. Raises `Problem`
+        `rate_limited`."""
+        self._admission.take_of(token_id)
+        self._token_id = token_id
+
+    def give_back(self) -> None:
+        """All of it, once: a stream does so as soon as it has a place among the streams."""
+        if self._is_held:
+            self._is_held = False
+            self._admission.give_back(self._token_id)

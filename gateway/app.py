@@ -1,7 +1,8 @@
-"""The app: parts put together into an aiohttp application. Owns the order of the middleware and nothing else."""
+"""The app: parts put together into what a server serves."""
 
-from collections.abc import AsyncIterator
-from typing import Final
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import NamedTuple
 
 from aiohttp import web
 
@@ -10,24 +11,32 @@ from gateway.auth import TokenRing
 from gateway.calls import Services
 from gateway.cursors import Cursors
 from gateway.docs import page
+from gateway.door import Door
 from gateway.exposition import Exposition
 from gateway.metrics import HttpMetrics
-from gateway.middleware import guarded, observed, stamp
 from gateway.openapi import document, encoded
 from gateway.parts import GatewayParts
 from gateway.readiness import ReadinessProbe
 from gateway.routes import ROUTES
-from gateway.serving import serving
 from gateway.tail import Tail
 
-ADMISSION: Final = web.AppKey("admission", Admission)
-"""For the server: what is in flight, and the switch that stops new work."""
 
-TAIL: Final = web.AppKey("tail", Tail)
-"""For the server: what streams hang on."""
+class App(NamedTuple):
+    """`answer` takes each request. The server reads from `admission` what is in flight, and there it stops new work;
+    streams hang on `tail`, and `exposition` is there for gateways beside this one: both live as long as the server."""
+
+    answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+    admission: Admission
+    tail: Tail
+    exposition: Exposition
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        async with self.tail.running(), self.exposition.shown():
+            yield
 
 
-def build_app(parts: GatewayParts) -> web.Application:
+def build_app(parts: GatewayParts) -> App:
     """The gateway as an application. It starts nothing and closes nothing: the parts belong to the caller."""
     metrics = HttpMetrics(parts.registry)
     admission = Admission(
@@ -54,28 +63,4 @@ def build_app(parts: GatewayParts) -> web.Application:
         ring=ring,
         exposition=exposition,
     )
-    app = web.Application(middlewares=(observed(metrics), guarded(admission, ring)))
-    app[ADMISSION], app[TAIL] = admission, tail
-    app.cleanup_ctx.append(lambda _: _running(tail))
-    app.cleanup_ctx.append(lambda _: _shown(exposition))
-    app.on_response_prepare.append(stamp)
-    for route in ROUTES:
-        served = serving(route, services)
-        methods = ("GET", "HEAD") if route.method == "GET" else (route.method,)
-        for method in methods:
-            app.router.add_route(method, route.path, served, expect_handler=_expected)
-    return app
-
-
-async def _running(tail: Tail) -> AsyncIterator[None]:
-    async with tail.running():
-        yield
-
-
-async def _shown(exposition: Exposition) -> AsyncIterator[None]:
-    async with exposition.shown():
-        yield
-
-
-async def _expected(request: web.Request) -> None:
-    """`Expect: 100-continue` is answered when the body is wanted (`json_body`), not before admission."""
+    return App(Door(ROUTES, services, metrics).answer, admission, tail, exposition)

@@ -35,6 +35,9 @@ IMPLIED: Final[dict[Scope, frozenset[Scope]]] = {
     "prop:trade": frozenset({"prop:read", "prop:trade"}),
     "prop:admin": frozenset({"prop:read", "prop:trade", "prop:admin"}),
 }
+_COVERING: Final = {
+    needed: frozenset(scope for scope, implied in IMPLIED.items() if needed in implied) for needed in IMPLIED
+}
 _BEARER: Final = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +([\x21-\x7e]{1,512})")
 _CHALLENGE: Final = 'Bearer realm="prop"'
 
@@ -116,7 +119,7 @@ class TokenRing:
         self._read_at = started
 
 
-async def authenticate(request: web.Request, ring: TokenRing) -> TokenRow:
+async def authenticate(request: web.BaseRequest, ring: TokenRing) -> TokenRow:
     """The token of a request. Raises `Problem` `unauthenticated`; the answer never says what was wrong with a token."""
     given = request.headers.getall(hdrs.AUTHORIZATION, [])
     if not given:
@@ -131,6 +134,6 @@ async def authenticate(request: web.Request, ring: TokenRing) -> TokenRow:
 
 def authorize(token: TokenRow, needed: Scope) -> None:
     """Raises `Problem` `forbidden` where no scope of the token covers the one needed."""
-    if not any(needed in IMPLIED[scope] for scope in token.scopes):
+    if _COVERING[needed].isdisjoint(token.scopes):
         challenge = f'{_CHALLENGE}, error="insufficient_scope", scope="{needed}"'
         raise Problem("forbidden", f"needs {needed}", headers={hdrs.WWW_AUTHENTICATE: challenge})

@@ -19,6 +19,7 @@ import structlog
 from msgspec.structs import replace
 
 from actors import cluster
+from actors.collecting import collect_seldom
 from actors.limits import ClientLimits, DatabaseLimits, HostLimits, PersisterLimits, SupervisorLimits
 from actors.logs import configure
 from actors.remote import room_for_hosts
@@ -75,6 +76,7 @@ async def running_engine(
 ) -> AsyncIterator[Engine]:
     """Start everything, say when it is ready (`run.json`), and stop everything it started when the block ends."""
     configure(settings.log.level, settings.log.format)
+    collect_seldom()
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
         step = _Steps(report)

@@ -29,7 +29,6 @@ NUMBER_CHARACTERS_MAX: Final = 40
 """Longest number that is looked at: `int()` and `Decimal()` of a longer one can take seconds."""
 
 _ESCAPED_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
-_OPENING: Final = re.compile(r"[\[{]")
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 
 
@@ -58,7 +57,7 @@ class _Malformed(Exception):
     """Why a text is not the JSON this API accepts. The message never quotes the text."""
 
 
-async def read_object(request: web.Request, limits: BodyLimits, *, optional: bool) -> dict[str, Any]:
+async def read_object(request: web.BaseRequest, limits: BodyLimits, *, optional: bool) -> dict[str, Any]:
     """The request's JSON object; `{}` for an absent body where the body is `optional`. Raises `Problem`."""
     if not request.body_exists and optional:
         return {}
@@ -93,18 +92,12 @@ def _parsed(data: bytes, depth_max: int) -> Any:
     except UnicodeDecodeError as fault:
         raise _Malformed(f"byte {fault.start} is not UTF-8") from None
     try:
-        value = json.loads(
-            text,
-            object_pairs_hook=_object,
-            parse_int=_integer,
-            parse_float=_float,
-            parse_constant=_constant,
-        )
+        value = _DECODER.decode(text)
     except json.JSONDecodeError as fault:
         raise _Malformed(f"{fault.msg} at line {fault.lineno}, column {fault.colno}") from None
     except RecursionError:
         raise _Malformed(f"nested deeper than {depth_max}") from None
-    if _may_be_deeper(text, depth_max) or _ESCAPED_SURROGATE.search(text):
+    if _may_be_deeper(text, depth_max) or ("\\" in text and _ESCAPED_SURROGATE.search(text)):
         _walk(value, depth_max)
     return value
 
@@ -134,6 +127,12 @@ def _constant(_: str) -> Any:
     raise _Malformed("NaN and Infinity are not JSON")
 
 
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant
+)
+"""Made once: `json.loads` makes one for each text."""
+
+
 def _has_more_values(data: bytes, values_max: int) -> bool:
     """By the commas between them and the brackets that open them, of which those in texts are none."""
     return _marks(data) > values_max and _marks(_STRING.sub(b"", data)) > values_max
@@ -145,7 +144,7 @@ def _marks(data: bytes) -> int:
 
 def _may_be_deeper(text: str, depth_max: int) -> bool:
     """Whether there are brackets enough for it; those in strings count too, so this only spares a walk."""
-    return any(place >= depth_max for place, _ in enumerate(_OPENING.finditer(text)))
+    return text.count("{") + text.count("[") > depth_max
 
 
 def _walk(value: Any, depth_max: int) -> None:
@@ -175,12 +174,12 @@ def _refuse_surrogates(texts: Iterable[str]) -> None:
         raise _Malformed("a string holds half a surrogate pair") from None
 
 
-def _refuse_encodings(request: web.Request) -> None:
+def _refuse_encodings(request: web.BaseRequest) -> None:
     if hdrs.CONTENT_ENCODING in request.headers:
         raise Problem("unsupported_media_type", "Content-Encoding is not accepted")
 
 
-def _refuse_media_types(request: web.Request) -> None:
+def _refuse_media_types(request: web.BaseRequest) -> None:
     given = request.headers.getall(hdrs.CONTENT_TYPE, [])
     if len(given) != 1:
         raise Problem("unsupported_media_type", "Content-Type must be given, once")
@@ -193,10 +192,22 @@ def _refuse_media_types(request: web.Request) -> None:
             raise Problem("unsupported_media_type", "charset must be utf-8")
 
 
-async def _bytes(request: web.Request, limits: BodyLimits) -> bytes:
-    too_large = Problem("body_too_large", f"at most {limits.bytes_max} bytes")
+async def _bytes(request: web.BaseRequest, limits: BodyLimits) -> bytes:
     if (request.content_length or 0) > limits.bytes_max:
-        raise too_large
+        raise _too_large(limits)
+    try:
+        if request.content.is_eof():  # it came with its head, as small ones do: nothing to wait for
+            data = request.content.read_nowait()
+        else:
+            data = await _awaited(request, limits)
+    except (web.RequestPayloadError, HttpProcessingError, ClientError, OSError):
+        raise Problem("bad_request", "the body does not end as its headers say") from None
+    if len(data) > limits.bytes_max:
+        raise _too_large(limits)
+    return data
+
+
+async def _awaited(request: web.BaseRequest, limits: BodyLimits) -> bytes:
     await _invite(request)
     data = bytearray()
     try:
@@ -204,15 +215,17 @@ async def _bytes(request: web.Request, limits: BodyLimits) -> bytes:
             async for chunk in request.content.iter_any():
                 data += chunk
                 if len(data) > limits.bytes_max:
-                    raise too_large
+                    raise _too_large(limits)
     except TimeoutError:
         raise Problem("request_timeout", f"not within {limits.timeout_ms} ms") from None
-    except (web.RequestPayloadError, HttpProcessingError, ClientError, OSError):
-        raise Problem("bad_request", "the body does not end as its headers say") from None
     return bytes(data)
 
 
-async def _invite(request: web.Request) -> None:
+def _too_large(limits: BodyLimits) -> Problem:
+    return Problem("body_too_large", f"at most {limits.bytes_max} bytes")
+
+
+async def _invite(request: web.BaseRequest) -> None:
     """Answer `Expect: 100-continue` only now, when the request was admitted and its body is wanted."""
     if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")

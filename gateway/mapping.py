@@ -1,15 +1,12 @@
 """Mapping: parsed requests into engine commands, and disagreements with earlier requests into faults."""
 
 from collections.abc import Iterator, Sequence
-from typing import Final
 
 from engine.book import ActionBatch, Conflict
 from engine.commands import Action, CreateAccount, differing
 from engine.policy import MaxDailyLoss, Policy, ProfitTarget, QuoteMaxAge, TrailingDrawdown, faults
 from gateway.problems import Fault, InvalidRequest
-from gateway.schemas import ActionIn, CreateAccountIn, DecisionActionsIn, PolicyIn
-
-_ACTION_FIELDS: Final = Action.__struct_fields__
+from gateway.schemas import CreateAccountIn, DecisionActionsIn, PolicyIn
 
 
 def opening(asked: CreateAccountIn) -> CreateAccount:
@@ -58,20 +55,19 @@ def policy(asked: PolicyIn) -> Policy:
 
 def batch(asked: DecisionActionsIn) -> ActionBatch:
     """The batch to judge. Raises `InvalidRequest` `duplicate_decision_action` where one id occurs twice."""
+    ids = [action.decision_action_id for action in asked.actions]
+    if len(set(ids)) < len(ids):
+        raise InvalidRequest(_repeated(ids), "duplicate_decision_action")
+    return ActionBatch(asked.decision_run_id, tuple([Action(**vars(action)) for action in asked.actions]))
+
+
+def _repeated(ids: Sequence[str]) -> Iterator[Fault]:
     seen: set[str] = set()
-    twice: list[Fault] = []
-    for place, action in enumerate(asked.actions):
-        if action.decision_action_id in seen:
+    for place, each in enumerate(ids):
+        if each in seen:
             pointer = f"/actions/{place}/decisionActionId"
-            twice.append(Fault(pointer, "duplicate_decision_action", "occurs earlier in this batch"))
-        seen.add(action.decision_action_id)
-    if twice:
-        raise InvalidRequest(twice, "duplicate_decision_action")
-    return ActionBatch(asked.decision_run_id, tuple(_action(action) for action in asked.actions))
-
-
-def _action(asked: ActionIn) -> Action:
-    return Action(**{field: getattr(asked, field) for field in _ACTION_FIELDS})
+            yield Fault(pointer, "duplicate_decision_action", "occurs earlier in this batch")
+        seen.add(each)
 
 
 def reused_key(first: CreateAccount, asked: CreateAccount) -> InvalidRequest | None:

@@ -7,20 +7,18 @@ is in flight finish up to a limit, close.
 """
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from typing import Any, Final, cast
 
 import msgspec
-from aiohttp import hdrs, web
+from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from engine.ids import uuid7
-from gateway.app import ADMISSION, TAIL
-from gateway.middleware import REQUEST_ID_HEADER, SECURITY_HEADERS, SERVER_NAME, log
+from gateway.app import App
+from gateway.door import UNMATCHED, log, new_request_id
 from gateway.problems import MEDIA_TYPE, Problem
+from gateway.responses import stamped
 from gateway.streaming import Watched
 
 BACKLOG: Final = 512
@@ -94,13 +92,13 @@ class Connection(RequestHandler, Watched):
         if request.writer.output_size > 0:
             raise ConnectionError("the answer had begun")
         problem = Problem("internal_error" if status >= 500 else "bad_request")
-        request_id = uuid7(datetime.now(UTC), os.urandom(10))
-        log.info("request", request_id=request_id, route="unmatched", status=problem.kind.status, code=problem.code)
+        request_id = new_request_id()
+        log.info("request", request_id=request_id, route=UNMATCHED, status=problem.kind.status, code=problem.code)
         response = web.Response(
             body=problem.body(instance="", request_id=request_id),
             status=problem.kind.status,
             content_type=MEDIA_TYPE,
-            headers={**SECURITY_HEADERS, hdrs.SERVER: SERVER_NAME, REQUEST_ID_HEADER: request_id},
+            headers=stamped(request_id, {}),
         )
         response.force_close()
         return response
@@ -146,10 +144,10 @@ class _Full(asyncio.Protocol):
 class RunningServer:
     """A listening gateway. `url` is where it answers."""
 
-    def __init__(self, url: str, app: web.Application, sockets: asyncio.Server, drain_timeout_ms: int) -> None:
+    def __init__(self, url: str, app: App, sockets: asyncio.Server, drain_timeout_ms: int) -> None:
         self.url = url
-        self._admission = app[ADMISSION]
-        self._tail = app[TAIL]
+        self._admission = app.admission
+        self._tail = app.tail
         self._sockets = sockets
         self._drain_seconds = drain_timeout_ms / 1000
 
@@ -168,7 +166,7 @@ class RunningServer:
 
 @asynccontextmanager
 async def serving_app(
-    app: web.Application, *, host: str, port: int, limits: ServerLimits | None = None, shared: bool = False
+    app: App, *, host: str, port: int, limits: ServerLimits | None = None, shared: bool = False
 ) -> AsyncIterator[RunningServer]:
     """Listen on `host` and `port` (0: a free one) until the block is left, then drain and close. A `shared` port may be
     listened on by others of this user that share it, too.
@@ -176,22 +174,21 @@ async def serving_app(
     Raises `OSError` where the address cannot be had.
     """
     bounds = limits or ServerLimits()
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-    await runner.setup()
-    try:
-        server = runner.server
-        if server is None:
-            raise RuntimeError("the runner has no server after its set-up")
-        sockets = await asyncio.get_running_loop().create_server(
-            _connections(server, bounds), host, port, backlog=BACKLOG, reuse_port=shared
-        )
-        running = RunningServer(_url(sockets), app, sockets, bounds.drain_timeout_ms)
+    server = web.Server(app.answer)
+    runner = web.ServerRunner(server, shutdown_timeout=1.0)
+    async with app.running():
+        await runner.setup()
         try:
-            yield running
+            sockets = await asyncio.get_running_loop().create_server(
+                _connections(server, bounds), host, port, backlog=BACKLOG, reuse_port=shared
+            )
+            running = RunningServer(_url(sockets), app, sockets, bounds.drain_timeout_ms)
+            try:
+                yield running
+            finally:
+                await running.drain()
         finally:
-            await running.drain()
-    finally:
-        await runner.cleanup()
+            await runner.cleanup()
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:

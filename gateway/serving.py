@@ -1,65 +1,86 @@
-"""Serving: one route as an aiohttp handler: its scope, query and body checked, its answer made bytes."""
+"""Serving: one route as a function of what was asked: its scope, query and body checked, its answer made bytes."""
 
-from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from aiohttp import hdrs, web
 
 from engine.canonical import plain
 from gateway import wire
+from gateway.admission import Place
 from gateway.auth import authenticate, authorize
 from gateway.calls import Answer, Call, Services
 from gateway.json_body import read_object
 from gateway.problems import Fault, InvalidRequest
+from gateway.responses import Whole
 from gateway.routes import Route
 from gateway.streaming import LAST_EVENT_ID, Feed, asks_for_events, streamed
 from gateway.validation import ECHOED, Wire, validated
 from persistence.tokens import TokenRow
 
-REQUEST_ID: Final = web.RequestKey("request_id", str)
-PLACES: Final = web.RequestKey("places", ExitStack)
-"""What the request holds of admission; a stream gives it back."""
-TOKEN: Final = web.RequestKey("token", TokenRow)
 
-Served = Callable[[web.Request], Awaitable[web.StreamResponse]]
+class Asked:
+    """A request on its way: under which id, with which variables in its path; once it was let in, whose it is and what
+    it holds of admission."""
+
+    __slots__ = ("path", "place", "request", "request_id", "token")
+
+    def __init__(self, request: web.BaseRequest, request_id: str, path: Mapping[str, str]) -> None:
+        self.request = request
+        self.request_id = request_id
+        self.path = path
+        self.token: TokenRow | None = None
+        self.place: Place | None = None
+
+    @property
+    def caller(self) -> TokenRow:
+        """Raises `RuntimeError` where nobody was asked for a token."""
+        if self.token is None:
+            raise RuntimeError("a route with a scope stands outside of /api/")
+        return self.token
+
+
+Served = Callable[[Asked], Awaitable[web.StreamResponse]]
 
 
 def serving(route: Route, services: Services) -> Served:
-    """The aiohttp handler of one route."""
+    """The handler of one route."""
     no_query = route.query.model_validate({}) if not _required(route.query) else None
 
-    async def serve(request: web.Request) -> web.StreamResponse:
+    async def serve(asked: Asked) -> web.StreamResponse:
+        request = asked.request
         if route.scope is not None:
-            authorize(request[TOKEN], route.scope)
-        asked = no_query if no_query is not None and not request.query_string else _query(request, route.query)
+            authorize(asked.caller, route.scope)
+        query = no_query if no_query is not None and not request.query_string else _query(request, route.query)
         said = None if route.body is None else await _body(request, route, route.body, services)
         call: Call[Any, Any] = Call(
             services=services,
-            request_id=request[REQUEST_ID],
-            token_name=request[TOKEN].name if route.scope is not None else "",
-            path=request.match_info,
-            query=asked,
+            request_id=asked.request_id,
+            token_name=asked.caller.name if route.scope is not None else "",
+            path=asked.path,
+            query=query,
             body=said,
-            last_event_id=request.headers.get(LAST_EVENT_ID),
+            last_event_id=request.headers.get(LAST_EVENT_ID) if route.feed is not None else None,
         )
         if route.feed is not None and asks_for_events(request):
-            return await _streamed(request, await route.feed(call), services)
-        return _response(request, await route.handler(call))
+            return await _streamed(asked, await route.feed(call), services)
+        return _response(asked, await route.handler(call))
 
     return serve
 
 
-async def _streamed(request: web.Request, feed: Feed[Any], services: Services) -> web.StreamResponse:
-    with services.admission.stream_of(request[TOKEN].id):
-        request[PLACES].close()
+async def _streamed(asked: Asked, feed: Feed[Any], services: Services) -> web.StreamResponse:
+    with services.admission.stream_of(asked.caller.id):
+        if asked.place is not None:
+            asked.place.give_back()
         return await streamed(
-            request,
+            asked.request,
             feed,
+            request_id=asked.request_id,
             tail=services.tail,
             limits=services.parts.limits.streams,
             admission=services.admission,
-            recheck=lambda: authenticate(request, services.ring),
+            recheck=lambda: authenticate(asked.request, services.ring),
         )
 
 
@@ -67,7 +88,7 @@ def _required(model: type[Wire]) -> bool:
     return any(field.is_required() for field in model.model_fields.values())
 
 
-def _query(request: web.Request, model: type[Wire]) -> Wire:
+def _query(request: web.BaseRequest, model: type[Wire]) -> Wire:
     given: dict[str, str] = {}
     for name, value in request.query.items():
         if name in given:
@@ -77,22 +98,23 @@ def _query(request: web.Request, model: type[Wire]) -> Wire:
     return validated(model, given, under="/query")
 
 
-async def _body(request: web.Request, route: Route, model: type[Wire], services: Services) -> Wire:
+async def _body(request: web.BaseRequest, route: Route, model: type[Wire], services: Services) -> Wire:
     limits = services.parts.limits
     found = await read_object(request, limits.body, optional=route.body_optional)
     return validated(model, found, actions_max=limits.actions_per_batch_max)
 
 
-def _response(request: web.Request, answer: Answer) -> web.Response:
-    headers = dict(answer.headers)
+def _response(asked: Asked, answer: Answer) -> Whole:
+    headers = answer.headers
     if answer.seq is not None:
-        tag = headers[hdrs.ETAG] = wire.etag(answer.seq)
-        headers[hdrs.CACHE_CONTROL] = "private, no-cache"
-        if wire.is_current(request.headers.get(hdrs.IF_NONE_MATCH), tag):
-            return web.Response(status=304, headers=headers)
-    headers[hdrs.CONTENT_TYPE] = answer.media_type
+        tag = wire.etag(answer.seq)
+        headers = {**headers, hdrs.ETAG: tag, hdrs.CACHE_CONTROL: "private, no-cache"}
+        if wire.is_current(asked.request.headers.get(hdrs.IF_NONE_MATCH), tag):
+            return Whole(request_id=asked.request_id, status=304, media_type=None, body=b"", headers=headers)
     body = answer.body if isinstance(answer.body, bytes) else _encoded(answer)
-    return web.Response(body=body, status=answer.status, headers=headers)
+    return Whole(
+        request_id=asked.request_id, status=answer.status, media_type=answer.media_type, body=body, headers=headers
+    )
 
 
 def _encoded(answer: Answer) -> bytes:

@@ -21,6 +21,7 @@ from aiohttp import HttpVersion11, hdrs, web
 from gateway import wire
 from gateway.admission import Admission
 from gateway.problems import Problem
+from gateway.responses import stamped
 from gateway.tail import Belongs, Live, Subscription, Tail
 from persistence.event_log import LoggedEvent, Place
 from persistence.queries import LedgerRow
@@ -76,7 +77,7 @@ class Feed(msgspec.Struct, Generic[Key], frozen=True, kw_only=True):
     id_of: Callable[[Key], str]
 
 
-def asks_for_events(request: web.Request) -> bool:
+def asks_for_events(request: web.BaseRequest) -> bool:
     """Whether the client would rather have a stream: it names the media type."""
     accepted = request.headers.get(hdrs.ACCEPT, "").lower()
     return request.method == hdrs.METH_GET and any(
@@ -85,9 +86,10 @@ def asks_for_events(request: web.Request) -> bool:
 
 
 async def streamed(
-    request: web.Request,
+    request: web.BaseRequest,
     feed: Feed[Key],
     *,
+    request_id: str,
     tail: Tail,
     limits: StreamLimits,
     admission: Admission,
@@ -95,7 +97,7 @@ async def streamed(
 ) -> web.StreamResponse:
     """Send the feed until something ends it. `recheck` raises `Problem` once the caller may not read any more."""
     response = web.StreamResponse(
-        headers={hdrs.CONTENT_TYPE: MEDIA_TYPE, hdrs.CACHE_CONTROL: "no-store", "X-Accel-Buffering": "no"}
+        headers=stamped(request_id, {hdrs.CONTENT_TYPE: MEDIA_TYPE, "X-Accel-Buffering": "no"})
     )
     if request.version >= HttpVersion11:  # to an older client the end of the connection is the end of the stream
         response.enable_chunked_encoding()
@@ -118,7 +120,7 @@ class _Stream(Generic[Key]):
 
     def __init__(
         self,
-        request: web.Request,
+        request: web.BaseRequest,
         response: web.StreamResponse,
         feed: Feed[Key],
         limits: StreamLimits,

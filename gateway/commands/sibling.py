@@ -14,6 +14,7 @@ from functools import partial
 import structlog
 
 from actors import cluster
+from actors.collecting import collect_seldom
 from actors.logs import configure
 from configs.settings import Settings
 from gateway.assembly import assembled, drain_ms, serving
@@ -34,6 +35,7 @@ def main() -> int:
     order = order_of(sys.stdin.buffer.readline())
     settings = Settings.model_validate(order.settings)
     configure(settings.log.level, settings.log.format)
+    collect_seldom()
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(_run(order, settings))
 
