@@ -86,14 +86,10 @@ def notional(quantity: int, price: int) -> int:
         return BEYOND
     quotient = int(np.rint(estimate))
     rest = quantity * price - quotient * ONE
+    if -HALF < rest < HALF:  # below 2^50 the estimate is the answer but for ties and their neighbours
+        return quotient
     correction = int(np.rint(np.float64(rest) * 1e-8))
-    quotient += correction
-    rest -= correction * ONE
-    if rest > HALF or (rest == HALF and quotient & 1):
-        return quotient + 1
-    if rest < -HALF or (rest == -HALF and quotient & 1):
-        return quotient - 1
-    return quotient
+    return evened(quotient + correction, rest - correction * ONE, ONE)
 
 
 @compiled
