@@ -10,6 +10,7 @@ from engine.simulation.arithmetic import BEYOND, ONE, PRODUCT_MAX, below, fee, n
 from engine.simulation.compiled import compiled, inlined
 from engine.simulation.layout import RANGE, Account, Book, Limits, Market
 from engine.simulation.policies import FIXED_BPS, SPREAD
+from engine.simulation.recording import close_episode, expose, show, unexpose
 
 
 @compiled
@@ -34,10 +35,12 @@ def gain(book: Book, slot: int, worth: int) -> int:
 @compiled
 def add(
     market: Market, tick: int, limits: Limits, book: Book, slot: int, quantity: int, price: int, leverage: int
-) -> int:
-    """Open a position or add to it; returns the fee. The whole position takes the new leverage."""
+) -> tuple[int, int]:
+    """Open a position or add to it; returns notional and fee. The whole position takes the new leverage."""
     account, position = book.account, book.positions[slot]
     if position.quantity == 0:
+        if account.open_positions == 0:
+            expose(account, market.time[tick])
         _insert(book, slot)
         _has_opened(account)
         before = 0
@@ -49,18 +52,20 @@ def add(
     position.cost += order_notional
     position.leverage = leverage
     position.worth = notional(position.quantity, market.mid[tick, slot >> 1])
+    position.fees += charged
     account.cash -= charged
     account.fees_paid += charged
     account.fills += 1
-    _show(book, account.equity - charged + gain(book, slot, position.worth) - before)
-    return charged
+    account.traded += order_notional
+    show(account, account.equity - charged + gain(book, slot, position.worth) - before)
+    return order_notional, charged
 
 
 @compiled
 def take_off(
     market: Market, tick: int, limits: Limits, book: Book, slot: int, quantity: int, price: int
-) -> tuple[int, int]:
-    """Reduce a position or close it; returns the fee and the gross realized PnL."""
+) -> tuple[int, int, int]:
+    """Reduce a position or close it; returns notional, fee and the gross realized PnL."""
     account, position = book.account, book.positions[slot]
     before = gain(book, slot, position.worth)
     order_notional = notional(quantity, price)
@@ -69,18 +74,25 @@ def take_off(
         cost = position.cost
         position.leverage = 0
         _remove(book, slot)
+        if account.open_positions == 0:
+            unexpose(account, market.time[tick])
     else:
         cost = nearest(position.cost, quantity, position.quantity)
     realized = order_notional - cost if (slot & 1) == LONG_SIDE else cost - order_notional
     position.quantity -= quantity
     position.cost -= cost
     position.worth = notional(position.quantity, market.mid[tick, slot >> 1])
+    position.realized_pnl += realized
+    position.fees += charged
     account.cash += realized - charged
     account.realized_pnl += realized
     account.fees_paid += charged
     account.fills += 1
-    _show(book, account.equity + realized - charged + gain(book, slot, position.worth) - before)
-    return charged, realized
+    account.traded += order_notional
+    if position.quantity == 0:
+        close_episode(account, position)
+    show(account, account.equity + realized - charged + gain(book, slot, position.worth) - before)
+    return order_notional, charged, realized
 
 
 @compiled
@@ -115,13 +127,6 @@ def _has_opened(account: Account) -> None:
     if not account.has_traded:
         account.has_traded = 1
         account.trading_days += 1
-
-
-@compiled
-def _show(book: Book, equity: int) -> None:
-    account = book.account
-    account.equity = equity
-    account.high_watermark = max(account.high_watermark, equity)
 
 
 @compiled

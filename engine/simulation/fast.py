@@ -1,118 +1,84 @@
-"""The fast engine: recorded actions of many accounts through the compiled kernel, chunk by chunk.
+"""Fast: many accounts over many ticks by the compiled kernel, told as the exact engine tells it.
 
-Guarantee: the verdict of every action and every figure is what the exact engine comes to, to the last digit; what is
-not told, and which accounts are given up, stands in docs/simulation-fast.md. Neither chunks nor cores change a result.
-Memory: a chunk's accounts and actions, and its equity where that is asked for; nothing else grows with the ticks.
+Guarantee: verdicts, fills, money and ends are those of the exact engine, to the last digit. An account whose figures
+leave the kernel's range is lived again by the exact engine, from its beginning. What is not told of a rejection, and
+the other differences there are, stand in docs/simulation-fast.md.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Sequence
+from dataclasses import replace
+from decimal import Decimal
 
-import numba
 import numpy as np
 
-from engine.simulation import layout
-from engine.simulation.actions import ActionTable
-from engine.simulation.faults import BadInput, InputCode
-from engine.simulation.kernel import MARKED, SHOWN, run_recorded
-from engine.simulation.layout import ACCOUNT, CLOSING, POSITION, RANGE, Records, Verdicts
+from engine.policy import Policy
+from engine.simulation import exact, unpacking
+from engine.simulation.chunks import Pace, chunks
+from engine.simulation.entering import opened
+from engine.simulation.exact import Recorded
+from engine.simulation.outcome import Columns, Outcome, by_account
 from engine.simulation.policies import PolicyTable
 from engine.simulation.prices import PriceTable
 from engine.simulation.schedule import mark_ticks
-from engine.simulation.units import Int8s, Ints, decimal
-
-ACCOUNTS_A_CHUNK: Final = 4_096
+from engine.simulation.units import moment, units
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Chunk:
-    """Accounts from `first` on as they were at the end: records of ACCOUNT, and their slots (POSITION and CLOSING, two
-    a symbol in the order of names: long, short).
-
-    `rows` are the chunk's rows of the action table, account by account, and `verdicts` theirs. `equity` [accounts,
-    ticks shown] in units of 1e-8.
-    """
-
-    first: int
-    accounts: Records
-    positions: Records
-    closings: Records
-    rows: Ints
-    verdicts: Verdicts
-    equity: Ints
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pace:
-    """`mark_every` in ticks, and of so many marks one is shown (`equity_every`; 0: none). `cores` None: as many as
-    numba is set to."""
-
-    mark_every: int = 1
-    equity_every: int = 1
-    accounts_a_chunk: int = ACCOUNTS_A_CHUNK
-    cores: int | None = None
-
-
-def chunks(
-    prices: PriceTable, policies: PolicyTable, starting_balances: Ints, actions: ActionTable, pace: Pace
-) -> Iterator[Chunk]:
-    """Chunks in the order of accounts, which begin active. Raises `BadInput`.
-
-    The first run on a machine compiles the kernel, which takes some ten seconds; later ones read it from disk.
-    """
-    accounts = len(policies)
-    actions.check(prices=prices, accounts=accounts)
-    _check(starting_balances, accounts)
-    if pace.cores is not None:
-        numba.set_num_threads(pace.cores)
-    market, rules = layout.market(prices), layout.policies(policies, prices.symbols)
-    schedule = _schedule(prices.ticks, pace)
-    shown, slots = np.count_nonzero(schedule == SHOWN), 2 * len(prices.symbols)
-    order = np.argsort(actions.account, kind="stable")
-    first = np.searchsorted(actions.account[order], np.arange(accounts + 1))
-    for start in range(0, accounts, pace.accounts_a_chunk):
-        stop = min(start + pace.accounts_a_chunk, accounts)
-        count, rows = stop - start, order[first[start] : first[stop]]
-        chunk = Chunk(
-            first=start,
-            accounts=np.zeros(count, ACCOUNT),
-            positions=np.zeros((count, slots), POSITION),
-            closings=np.zeros((count, slots), CLOSING),
-            rows=rows,
-            verdicts=layout.verdicts(len(rows)),
-            equity=np.empty((count, shown), np.int64),
+def run(
+    prices: PriceTable,
+    policies: Sequence[Policy],
+    starting_balance: Decimal,
+    acting: Recorded,
+    *,
+    first: int = 0,
+    mark_every: int = 1,
+    equity_every: int = 1,
+) -> Outcome:
+    """Move new accounts, one a policy, over all ticks. `first` is the index of the first of them. Raises `BadInput`."""
+    pace = Pace(mark_every=mark_every, equity_every=equity_every, accounts_a_chunk=len(policies))
+    marked = mark_ticks(prices.ticks, mark_every)
+    shown = marked[mark_ticks(len(marked), equity_every)]
+    balances = np.full(len(policies), units(starting_balance, "startingBalance"), np.int64)
+    (chunk,) = chunks(prices, PolicyTable.of(policies, prices.symbols), balances, acting.table, pace)
+    told = unpacking.outcome(prices, acting.table, acting.rows, chunk, first=first, shown=shown)
+    for place in unpacking.given_up(chunk):
+        alone = exact.run(
+            prices,
+            opened(
+                [policies[place]], moment(int(prices.times[0])), first=first + place, starting_balance=starting_balance
+            ),
+            Recorded(
+                table=acting.table.of_accounts(place, place + 1),
+                rows=acting.rows[acting.table.rows_of(place, place + 1)],
+            ),
+            first=first + place,
+            mark_every=mark_every,
+            equity_every=equity_every,
         )
-        run_recorded(
-            market,
-            schedule,
-            rules._replace(row=rules.row[start:stop]),
-            starting_balances[start:stop],
-            chunk.accounts,
-            chunk.positions,
-            np.zeros((count, slots), np.int16),
-            chunk.closings,
-            layout.actions(actions, prices.symbols, rows),
-            first[start : stop + 1] - first[start],
-            chunk.verdicts,
-            chunk.equity,
-        )
-        yield chunk
+        told = _with(told, place, alone.outcome)
+    return told
 
 
-def _schedule(ticks: int, pace: Pace) -> Int8s:
-    schedule = np.zeros(ticks, np.int8)
-    marked = mark_ticks(ticks, pace.mark_every)
-    schedule[marked] = MARKED
-    if pace.equity_every:
-        schedule[marked[mark_ticks(len(marked), pace.equity_every)]] = SHOWN
-    return schedule
+def _with(told: Outcome, place: int, alone: Outcome) -> Outcome:
+    """The outcome with that of one of its accounts instead of what it says of it."""
+    if told.verdicts is None or alone.verdicts is None:
+        raise AssertionError("recorded actions have verdicts")
+    accounts = {name: column.copy() for name, column in told.accounts.items()}
+    for name, column in accounts.items():
+        column[place] = alone.accounts[name][0]
+    equity, reasons = told.equity.copy(), list(told.end_reasons)
+    equity[:, place], reasons[place] = alone.equity[:, 0], alone.end_reasons[0]
+    return replace(
+        told,
+        equity=equity,
+        accounts=accounts,
+        end_reasons=reasons,
+        fills=_instead(told.fills, alone.fills, alone.first),
+        rejections=_instead(told.rejections, alone.rejections, alone.first),
+        liquidations=_instead(told.liquidations, alone.liquidations, alone.first),
+        verdicts=_instead(told.verdicts, alone.verdicts, alone.first),
+    )
 
 
-def _check(starting_balances: Ints, accounts: int) -> None:
-    if starting_balances.dtype != np.int64 or starting_balances.shape != (accounts,):
-        detail = f"starting balances are {starting_balances.dtype} {starting_balances.shape}, not int64 ({accounts},)"
-        raise BadInput(InputCode.WRONG_SHAPE, detail)
-    if (starting_balances <= 0).any() or (starting_balances >= RANGE).any():
-        detail = f"the fast engine takes starting balances above 0 and below {decimal(RANGE)}"
-        raise BadInput(InputCode.OUT_OF_RANGE, detail, limit=str(decimal(RANGE)))
+def _instead(columns: Columns, alone: Columns, account: int) -> Columns:
+    others = columns["account"] != account
+    return by_account({name: np.concatenate([column[others], alone[name]]) for name, column in columns.items()})

@@ -1,4 +1,4 @@
-"""The kernel: the lives of many accounts over all ticks, compiled. What `fast` runs.
+"""The kernel: the lives of many accounts over all ticks, compiled. What `chunks` feeds.
 
 Accounts never meet, so they run beside each other on all cores, and no result depends on how many there are. At a tick
 the day turns where it must, then the account's actions are judged in order, then the tick's mark is taken.
@@ -14,6 +14,7 @@ from engine.simulation.compiled import compiled, fingerprint, parallel
 from engine.simulation.judging import BEYOND_RANGE, FILLED, judged
 from engine.simulation.layout import ACTIVE, GIVEN_UP, Actions, Book, Limits, Market, Policies, Records, Verdicts
 from engine.simulation.marking import begin, mark, turn_day
+from engine.simulation.recording import end
 from engine.simulation.units import Flags, Int8s, Int16s, Ints
 
 NOT_JUDGED: Final = -1
@@ -46,9 +47,11 @@ def take(
     verdicts.price[row] = price
     verdicts.quantity[row] = quantity
     if leverage:
-        verdicts.fee[row] = add(market, tick, limits, book, slot, quantity, price, leverage)
+        traded, fee = add(market, tick, limits, book, slot, quantity, price, leverage)
     else:
-        verdicts.fee[row], verdicts.realized[row] = take_off(market, tick, limits, book, slot, quantity, price)
+        traded, fee, verdicts.realized[row] = take_off(market, tick, limits, book, slot, quantity, price)
+    verdicts.notional[row] = traded
+    verdicts.fee[row] = fee
 
 
 @compiled
@@ -83,6 +86,8 @@ def live(
             if schedule[tick] == SHOWN:
                 equity[shown] = account.equity
                 shown += 1
+    if account.status == ACTIVE:
+        end(account, market.time[ticks - 1])
 
 
 def _over_accounts(parts: int) -> Callable[..., None]:

@@ -38,7 +38,8 @@ REASONS: Final = ("", "max_drawdown", "max_daily_loss", "trailing_drawdown", "pr
 
 class Account:
     """The record of one account. `ended_tick` is -1 while it has not ended; `equity` is that of its last mark or fill,
-    `daily_floor` that of its day, `goal` the equity that completes it."""
+    `daily_floor` that of its day, `goal` the equity that completes it, `broken_equity` and `broken_floor` those of its
+    liquidation. From `lowest` on it is what `engine.record` remembers; `exposed` in microseconds."""
 
     status: int
     reason: int
@@ -62,6 +63,23 @@ class Account:
     rejected: int
     fills: int
     marks: int
+    broken_equity: int
+    broken_floor: int
+    lowest: int
+    max_drawdown: int
+    day_before: int
+    days: int
+    broke: int
+    returns: float
+    squares: float
+    downside: float
+    exposed_since: int
+    exposed: int
+    trades: int
+    wins: int
+    gains: float
+    losses: float
+    traded: float
 
 
 class Position:
@@ -71,6 +89,8 @@ class Position:
     cost: int
     leverage: int
     worth: int
+    realized_pnl: int
+    fees: int
 
 
 class Closing:
@@ -78,8 +98,9 @@ class Closing:
 
     quantity: int
     price: int
+    notional: int
     fee: int
-    realized_pnl: int
+    realized: int
 
 
 class Limits:
@@ -115,7 +136,8 @@ class Limits:
 
 
 ACCOUNT, POSITION, CLOSING, LIMITS = (
-    np.dtype([(name, np.int64) for name in record.__annotations__]) for record in (Account, Position, Closing, Limits)
+    np.dtype([(name, np.float64 if kind is float else np.int64) for name, kind in record.__annotations__.items()])
+    for record in (Account, Position, Closing, Limits)
 )
 _AGES: Final = ("trade_age", "mark_age", "liquidate_age")
 
@@ -128,6 +150,7 @@ class Market(NamedTuple):
     ask: Ints
     mid: Ints
     age: Ints
+    time: Ints
     day: Ints
     highest: Ints
 
@@ -152,6 +175,7 @@ class Verdicts(NamedTuple):
     code: Int8s
     price: Ints
     quantity: Ints
+    notional: Ints
     fee: Ints
     realized: Ints
 
@@ -192,7 +216,7 @@ def market(prices: PriceTable) -> Market:
         raise BadInput(InputCode.OUT_OF_RANGE, detail, symbol=symbol, limit=str(decimal(RANGE)))
     age = prices.times[:, None] - observed
     age = np.where(age < -FUTURE_MS_MAX * 1_000, AHEAD, age)
-    return Market(bid, ask, mid, np.where(is_price, age, MISSING), prices.times // DAY_US, highest)
+    return Market(bid, ask, mid, np.where(is_price, age, MISSING), prices.times, prices.times // DAY_US, highest)
 
 
 def actions(table: ActionTable, symbols: tuple[str, ...], rows: Ints) -> Actions:
@@ -220,4 +244,4 @@ def policies(table: PolicyTable, symbols: tuple[str, ...]) -> Policies:
 
 def verdicts(count: int) -> Verdicts:
     """Empty, for so many actions."""
-    return Verdicts(np.zeros(count, np.int8), *(np.zeros(count, np.int64) for _ in range(4)))
+    return Verdicts(np.zeros(count, np.int8), *(np.zeros(count, np.int64) for _ in range(5)))

@@ -20,6 +20,7 @@ from engine.simulation.layout import (
     Market,
 )
 from engine.simulation.policies import BALANCE, BY_AMOUNT, INITIAL, INTRADAY_EQUITY, NO_RULE
+from engine.simulation.recording import close_days, end, show
 
 
 @compiled
@@ -30,16 +31,24 @@ def begin(market: Market, limits: Limits, account: Account, starting_balance: in
     account.cash = starting_balance
     account.equity = starting_balance
     account.high_watermark = starting_balance
+    account.lowest = starting_balance
+    account.day_before = starting_balance
     account.liquidation_equity = below(starting_balance, ONE - limits.max_drawdown, ONE)
     account.trailing_size = _size(limits.trailing_kind, limits.trailing_size, starting_balance)
     account.goal = starting_balance + _size(limits.target_kind, limits.target_size, starting_balance)
     account.closing_peak = starting_balance
-    turn_day(limits, account, market.day[0])
+    _begin_day(limits, account, market.day[0])
 
 
 @compiled
 def turn_day(limits: Limits, account: Account, day: int) -> None:
-    """A later day begins with the figures that stand."""
+    """A later day begins with the figures with which the one before it ended."""
+    close_days(account, day - account.day)
+    _begin_day(limits, account, day)
+
+
+@compiled
+def _begin_day(limits: Limits, account: Account, day: int) -> None:
     account.day = day
     account.has_traded = 0
     account.closing_peak = max(account.closing_peak, account.cash)
@@ -61,8 +70,7 @@ def mark(market: Market, tick: int, limits: Limits, book: Book) -> None:
             worth = notional(book.positions[slot].quantity, market.mid[tick, slot >> 1])
             book.positions[slot].worth = worth
             equity += gain(book, slot, worth)
-        account.equity = equity
-        account.high_watermark = max(account.high_watermark, equity)
+        show(account, equity)
         account.marks += 1
         if equity > account.liquidation_equity and not limits.has_rules:
             return
@@ -74,10 +82,12 @@ def mark(market: Market, tick: int, limits: Limits, book: Book) -> None:
 @compiled
 def _judge(market: Market, tick: int, limits: Limits, book: Book) -> None:
     account = book.account
-    reason = _broken(limits, account)
+    reason, floor = _broken(limits, account)
     if reason == NO_REASON and _is_goal_reached(limits, account):
         reason = PROFIT_TARGET
     if reason != NO_REASON and _is_priced(market, tick, limits.liquidate_age, book):
+        account.broken_equity = account.equity
+        account.broken_floor = floor
         _end(market, tick, limits, book, reason)
 
 
@@ -90,8 +100,8 @@ def _is_priced(market: Market, tick: int, age_max: int, book: Book) -> bool:
 
 
 @compiled
-def _broken(limits: Limits, account: Account) -> int:
-    """The rule to blame: of floors that are broken the highest, and of equal ones the first."""
+def _broken(limits: Limits, account: Account) -> tuple[int, int]:
+    """The rule to blame and its floor: of floors that are broken the highest, and of equal ones the first."""
     reason, highest = NO_REASON, 0
     if account.open_positions and account.equity <= account.liquidation_equity:
         reason, highest = MAX_DRAWDOWN, account.liquidation_equity
@@ -100,8 +110,8 @@ def _broken(limits: Limits, account: Account) -> int:
         reason, highest = MAX_DAILY_LOSS, floor
     floor = _trailing_floor(limits, account)
     if limits.trailing_kind != NO_RULE and account.equity <= floor and (reason == NO_REASON or floor > highest):
-        reason = TRAILING_DRAWDOWN
-    return reason
+        reason, highest = TRAILING_DRAWDOWN, floor
+    return reason, highest
 
 
 @compiled
@@ -138,7 +148,8 @@ def _end(market: Market, tick: int, limits: Limits, book: Book, reason: int) -> 
         price = fill_price(market, tick, limits, slot, False)
         closing.quantity = quantity
         closing.price = price
-        closing.fee, closing.realized_pnl = take_off(market, tick, limits, book, slot, quantity, price)
+        closing.notional, closing.fee, closing.realized = take_off(market, tick, limits, book, slot, quantity, price)
     account.status = COMPLETED if reason == PROFIT_TARGET else LIQUIDATED
     account.reason = reason
     account.ended_tick = tick
+    end(account, market.time[tick])

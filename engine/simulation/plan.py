@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from engine.book import AccountBook
 from engine.policy import Policy
-from engine.simulation import exact
+from engine.simulation import exact, fast
 from engine.simulation.actions import ActionTable
 from engine.simulation.chance import SEED_MAX, Chance
 from engine.simulation.entering import STARTING_BALANCE, forked, opened
@@ -27,6 +27,9 @@ EngineName = Literal["exact", "fast"]
 ACCOUNTS_MAX: Final = 10_000_000
 EXACT_SHARD_ACCOUNTS: Final = 250
 """In one exact shard: their states are held at once, and each tick's quotes are made once for all of them."""
+FAST_SHARD_ACCOUNTS: Final = 4_096
+FAST_SHARD_EQUITIES: Final = 4_000_000
+"""Figures of equity in one fast shard."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +85,17 @@ class Plan:
     def variant_of(self, account: int) -> Variant:
         return self.variants[account // self.accounts]
 
-    def shards(self, accounts_max: int = EXACT_SHARD_ACCOUNTS) -> list[tuple[int, int]]:
+    @property
+    def shard_accounts_max(self) -> int:
+        """By the memory that a shard takes: the fast engine's is what it shows of equity."""
+        if self.engine == "exact":
+            return EXACT_SHARD_ACCOUNTS
+        shown = max(1, self.prices.ticks // (self.mark_every * self.equity_every))
+        return max(EXACT_SHARD_ACCOUNTS, min(FAST_SHARD_ACCOUNTS, FAST_SHARD_EQUITIES // shown))
+
+    def shards(self, accounts_max: int | None = None) -> list[tuple[int, int]]:
         """(start, stop) of shards of at most so many accounts, each of one variant."""
+        accounts_max = accounts_max or self.shard_accounts_max
         return [
             (first + start, first + min(start + accounts_max, self.accounts))
             for first in range(0, self.size, self.accounts)
@@ -92,9 +104,13 @@ class Plan:
 
 
 def run_shard(plan: Plan, start: int, stop: int, on_tick: Callable[[int], None] = lambda tick: None) -> Outcome:
-    """What accounts from `start` to before `stop`, all of one variant, come to by the exact engine."""
+    """What accounts from `start` to before `stop`, all of one variant, come to. The fast engine is done at once."""
     variant, first = plan.variant_of(start), start - start % plan.accounts
     numbers = range(start - first, stop - first)
+    if plan.engine == "fast":
+        told = _fast(plan, variant.of(numbers), numbers, start)
+        on_tick(plan.prices.ticks)
+        return told
     books = _books(plan, variant.of(numbers), start)
     acting: exact.Recorded | exact.Traded
     if isinstance(plan.acting, ActionTable):
@@ -111,6 +127,25 @@ def run_shard(plan: Plan, start: int, stop: int, on_tick: Callable[[int], None] 
         equity_every=plan.equity_every,
         on_tick=on_tick,
     ).outcome
+
+
+def _fast(plan: Plan, policies: Sequence[Policy | None], numbers: range, start: int) -> Outcome:
+    if not isinstance(plan.acting, ActionTable):
+        raise AssertionError("the fast engine takes recorded actions")
+    acting = exact.Recorded(
+        table=plan.acting.of_accounts(numbers.start, numbers.stop),
+        rows=plan.acting.rows_of(numbers.start, numbers.stop),
+    )
+    given = [Policy() if policy is None else policy for policy in policies]
+    return fast.run(
+        plan.prices,
+        given,
+        plan.starting_balance,
+        acting,
+        first=start,
+        mark_every=plan.mark_every,
+        equity_every=plan.equity_every,
+    )
 
 
 def _books(plan: Plan, policies: Sequence[Policy | None], start: int) -> list[AccountBook]:
@@ -152,6 +187,9 @@ def _check(plan: Plan) -> None:
             raise BadInput(InputCode.WRONG_SHAPE, detail, count=len(variant.policy))
         for policy in {policy for policy in variant.of(range(plan.accounts)) if policy is not None}:
             checked(policy)
+    if plan.engine == "fast" and (plan.origin is not None or not isinstance(plan.acting, ActionTable)):
+        what = "recorded actions of new accounts"
+        raise BadInput(InputCode.UNSUPPORTED, f"the fast engine takes {what}: use the exact engine", engine="fast")
     if isinstance(plan.acting, ActionTable):
         plan.acting.check(prices=plan.prices, accounts=plan.accounts)
     if plan.origin is not None:

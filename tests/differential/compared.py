@@ -9,17 +9,19 @@ from random import Random
 import numpy as np
 
 from engine.commands import Action
-from engine.simulation import exact, fast
+from engine.simulation import exact
 from engine.simulation.actions import COLUMNS, FRACTION, NOTIONAL, QUANTITY, SIDES, UNSIZED, WORDS, ActionTable
 from engine.simulation.chance import Chance
+from engine.simulation.chunks import Chunk, Pace, chunks
 from engine.simulation.entering import opened
 from engine.simulation.exact import ExactRun, Recorded, Traded
-from engine.simulation.fast import Chunk, Pace
 from engine.simulation.kernel import NOT_JUDGED
 from engine.simulation.layout import GIVEN_UP, REASONS, STATUSES, order_of
+from engine.simulation.outcome import ACCOUNTS, FILLS, LIQUIDATIONS, REJECTIONS, Outcome
 from engine.simulation.policies import PolicyTable
 from engine.simulation.strategies import Entrant
 from engine.simulation.units import moment, units
+from engine.simulation.unpacking import given_up, outcome
 from tests.differential.prober import Prober
 from tests.differential.worlds import World, world
 
@@ -27,6 +29,8 @@ FIGURES = {"cash": "cash", "equity": "equity", "realized": "realized_pnl", "fees
     name: name for name in ("high_watermark", "actions", "rejected", "fills", "marks")
 }
 """Of an account: by the exact engine's name, the kernel's."""
+UNTOLD = ("gates", "max_quantity")
+"""What the fast engine does not tell of a rejection."""
 SHOWN_MAX = 5
 
 
@@ -61,13 +65,37 @@ def compared(seed: int, *, accounts: int = 24, ticks: int = 40) -> Report:
     pace = Pace(mark_every=made.mark_every, equity_every=made.equity_every, accounts_a_chunk=accounts // 2 or 1)
     policies = PolicyTable.of(made.policies, made.prices.symbols)
     report = Report(accounts=accounts, actions=len(actions), equities=slow.outcome.equity.size)
-    for chunk in fast.chunks(made.prices, policies, balances, actions, pace):
+    everyone = np.arange(len(actions))
+    for chunk in chunks(made.prices, policies, balances, actions, pace):
+        told = outcome(made.prices, actions, everyone, chunk, first=0, shown=slow.outcome.equity_ticks)
+        if not given_up(chunk):
+            report.differences += [f"seed {seed}: {each}" for each in _differing(slow.outcome, told)]
         report.codes.update(chunk.verdicts.code.tolist())
         report.given_up += int(np.count_nonzero(chunk.accounts["status"] == GIVEN_UP))
         report.ends.update(REASONS[reason] for reason in chunk.accounts["reason"].tolist())
         found = [f"seed {seed}: {each}" for each in _differences(made, actions, slow, chunk)]
         report.differences += found[:SHOWN_MAX]
     return report
+
+
+def _differing(slow: Outcome, told: Outcome) -> Iterator[str]:
+    """Tables of the same accounts."""
+    for table, columns in (("fills", FILLS), ("liquidations", LIQUIDATIONS), ("rejections", REJECTIONS)):
+        expected, got = getattr(slow, table), getattr(told, table)
+        of_these = (expected["account"] >= told.first) & (expected["account"] < told.first + len(told))
+        for name in columns:
+            wanted = expected[name][of_these]
+            if name not in UNTOLD and not np.array_equal(wanted, got[name]):
+                yield f"{table}.{name} is {got[name][:20]}, not {wanted[:20]}"
+    for name in ACCOUNTS:
+        wanted, found = slow.accounts[name][told.first : told.first + len(told)], told.accounts[name]
+        near = 2e-8 if found.dtype.kind == "f" else 0
+        if not np.allclose(wanted, found, rtol=near, atol=near, equal_nan=True):
+            places = np.flatnonzero(~np.isclose(wanted, found, rtol=near, atol=near, equal_nan=True)).tolist()
+            yield f"accounts.{name} of {told.first + places[0]} is {found[places[0]]}, not {wanted[places[0]]}"
+    reasons = list(slow.end_reasons[told.first : told.first + len(told)])
+    if reasons != list(told.end_reasons):
+        yield f"end reasons are {told.end_reasons}, not {reasons}"
 
 
 def probed(made: World, seed: int) -> ActionTable:

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from engine.rejections import GateCode
-from engine.simulation import fast
-from engine.simulation.fast import Pace
+from engine.simulation.chunks import Pace, chunks
 from engine.simulation.kernel import NOT_JUDGED
 from engine.simulation.layout import REASONS
 from engine.simulation.policies import PolicyTable
@@ -45,7 +44,7 @@ def test_chunks_and_cores_change_nothing():
     policies = PolicyTable.of(made.policies, made.prices.symbols)
     runs = []
     for pace in (Pace(), Pace(accounts_a_chunk=1, cores=1), Pace(accounts_a_chunk=4, cores=2)):
-        runs.append(list(fast.chunks(made.prices, policies, balances, actions, pace)))
+        runs.append(list(chunks(made.prices, policies, balances, actions, pace)))
     for run in runs[1:]:
         for name in ("accounts", "positions", "closings", "rows", "equity"):
             joined = np.concatenate([getattr(chunk, name) for chunk in run])

@@ -1,0 +1,118 @@
+"""Chunks: recorded actions of many accounts through the compiled kernel, some accounts at a time.
+
+Guarantee: the verdict of every action and every figure is what the exact engine comes to, to the last digit; what is
+not told, and which accounts are given up, stands in docs/simulation-fast.md. Neither chunks nor cores change a result.
+Memory: a chunk's accounts and actions, and its equity where that is asked for; nothing else grows with the ticks.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numba
+import numpy as np
+
+from engine.simulation import layout
+from engine.simulation.actions import ActionTable
+from engine.simulation.faults import BadInput, InputCode
+from engine.simulation.kernel import MARKED, SHOWN, run_recorded
+from engine.simulation.layout import ACCOUNT, CLOSING, POSITION, RANGE, Records, Verdicts
+from engine.simulation.policies import PolicyTable
+from engine.simulation.prices import PriceTable
+from engine.simulation.schedule import mark_ticks
+from engine.simulation.units import Int8s, Ints, decimal
+
+ACCOUNTS_A_CHUNK: Final = 4_096
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Chunk:
+    """Accounts from `first` on as they were at the end: records of ACCOUNT, and their slots (POSITION and CLOSING, two
+    a symbol in the order of names: long, short).
+
+    `rows` are the chunk's rows of the action table, account by account, and `verdicts` theirs. `equity` [accounts,
+    ticks shown] in units of 1e-8.
+    """
+
+    first: int
+    accounts: Records
+    positions: Records
+    closings: Records
+    rows: Ints
+    verdicts: Verdicts
+    equity: Ints
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """`mark_every` in ticks, and of so many marks one is shown (`equity_every`; 0: none). `cores` None: as many as
+    numba is set to."""
+
+    mark_every: int = 1
+    equity_every: int = 1
+    accounts_a_chunk: int = ACCOUNTS_A_CHUNK
+    cores: int | None = None
+
+
+def chunks(
+    prices: PriceTable, policies: PolicyTable, starting_balances: Ints, actions: ActionTable, pace: Pace
+) -> Iterator[Chunk]:
+    """Chunks in the order of accounts, which begin active. Raises `BadInput`.
+
+    The first run on a machine compiles the kernel, which takes some ten seconds; later ones read it from disk.
+    """
+    accounts = len(policies)
+    actions.check(prices=prices, accounts=accounts)
+    _check(starting_balances, accounts)
+    if pace.cores is not None:
+        numba.set_num_threads(pace.cores)
+    market, rules = layout.market(prices), layout.policies(policies, prices.symbols)
+    schedule = _schedule(prices.ticks, pace)
+    shown, slots = np.count_nonzero(schedule == SHOWN), 2 * len(prices.symbols)
+    order = np.argsort(actions.account, kind="stable")
+    first = np.searchsorted(actions.account[order], np.arange(accounts + 1))
+    for start in range(0, accounts, pace.accounts_a_chunk):
+        stop = min(start + pace.accounts_a_chunk, accounts)
+        count, rows = stop - start, order[first[start] : first[stop]]
+        chunk = Chunk(
+            first=start,
+            accounts=np.zeros(count, ACCOUNT),
+            positions=np.zeros((count, slots), POSITION),
+            closings=np.zeros((count, slots), CLOSING),
+            rows=rows,
+            verdicts=layout.verdicts(len(rows)),
+            equity=np.empty((count, shown), np.int64),
+        )
+        run_recorded(
+            market,
+            schedule,
+            rules._replace(row=rules.row[start:stop]),
+            starting_balances[start:stop],
+            chunk.accounts,
+            chunk.positions,
+            np.zeros((count, slots), np.int16),
+            chunk.closings,
+            layout.actions(actions, prices.symbols, rows),
+            first[start : stop + 1] - first[start],
+            chunk.verdicts,
+            chunk.equity,
+        )
+        yield chunk
+
+
+def _schedule(ticks: int, pace: Pace) -> Int8s:
+    schedule = np.zeros(ticks, np.int8)
+    marked = mark_ticks(ticks, pace.mark_every)
+    schedule[marked] = MARKED
+    if pace.equity_every:
+        schedule[marked[mark_ticks(len(marked), pace.equity_every)]] = SHOWN
+    return schedule
+
+
+def _check(starting_balances: Ints, accounts: int) -> None:
+    if starting_balances.dtype != np.int64 or starting_balances.shape != (accounts,):
+        detail = f"starting balances are {starting_balances.dtype} {starting_balances.shape}, not int64 ({accounts},)"
+        raise BadInput(InputCode.WRONG_SHAPE, detail)
+    if (starting_balances <= 0).any() or (starting_balances >= RANGE).any():
+        detail = f"the fast engine takes starting balances above 0 and below {decimal(RANGE)}"
+        raise BadInput(InputCode.OUT_OF_RANGE, detail, limit=str(decimal(RANGE)))
