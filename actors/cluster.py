@@ -27,7 +27,7 @@ from actors.supervisor_actor import RemoteSupervisorActor
 log = structlog.get_logger(__name__)
 
 OBJECT_STORE_BYTES: Final = 100 * 1024 * 1024
-"""Nothing of ours goes through the object store: calls stay under 100 KB."""
+"""Nothing that serves requests goes through the object store: those calls stay under 100 KB."""
 WATCH_S: Final = 0.5
 LOST_AFTER: Final = 3
 """Silent probes in a row before a core actor is taken for hung and replaced."""
@@ -42,7 +42,13 @@ _LOCAL_ENVIRONMENT: Final = {
 }
 
 
-def start_local(*, namespace: str, cpus: int | None = None, log_to_driver: bool = True) -> str:
+def start_local(
+    *,
+    namespace: str,
+    cpus: int | None = None,
+    log_to_driver: bool = True,
+    object_store_bytes: int = OBJECT_STORE_BYTES,
+) -> str:
     """A Ray of this machine alone, ended with this process; returns its address. Never joins a leftover one.
 
     It listens on loopback and, as Ray does for a local cluster unless `RAY_AUTH_MODE` says otherwise, asks for a token:
@@ -58,7 +64,7 @@ def start_local(*, namespace: str, cpus: int | None = None, log_to_driver: bool 
         include_dashboard=False,
         log_to_driver=log_to_driver,
         logging_level=logging.ERROR,
-        object_store_memory=OBJECT_STORE_BYTES,
+        object_store_memory=object_store_bytes,
         _node_ip_address="127.0.0.1",
     )
     return str(ray.get_runtime_context().gcs_address)

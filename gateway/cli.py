@@ -13,7 +13,19 @@ from typing import NoReturn
 
 import typer
 
-from gateway.commands import accounts, bench, config, demo, mark_to_market, migrate, rebuild, serve, token, verify
+from gateway.commands import (
+    accounts,
+    bench,
+    config,
+    demo,
+    mark_to_market,
+    migrate,
+    rebuild,
+    serve,
+    simulate,
+    token,
+    verify,
+)
 from gateway.commands.terminal import UNHEARD, CommandError, silence
 
 app = typer.Typer(
@@ -32,6 +44,7 @@ app.command()(verify.verify)
 app.command()(rebuild.rebuild)
 app.command()(migrate.migrate)
 app.command()(bench.bench)
+app.command()(simulate.simulate)
 app.add_typer(token.app)
 app.add_typer(mark_to_market.app)
 app.add_typer(config.app)

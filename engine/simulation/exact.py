@@ -7,6 +7,7 @@ is one part's state and what it has brought so far.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from traceback import extract_tb
 from typing import Final
 
 import numpy as np
@@ -19,6 +20,7 @@ from engine.decide import Context, decide
 from engine.events import RecordedEvent
 from engine.ids import derived_id
 from engine.simulation.actions import ActionTable
+from engine.simulation.faults import StrategyFailed
 from engine.simulation.outcome import Outcome
 from engine.simulation.prices import PriceTable
 from engine.simulation.schedule import mark_ticks
@@ -70,7 +72,7 @@ def run(
     """Move the accounts of `books`, which are active, over all ticks. `first` is the index of the first of them.
 
     `equity_every`: of that many marks the last is kept. `on_tick` is told how many ticks are done. Raises `BadInput`
-    where a figure of an account does not fit a table any more.
+    where a figure of an account does not fit a table any more, `StrategyFailed` where a strategy raises.
     """
     seats = [Seat(book, keeps_ledger=keeps_ledger) for book in books]
     marked = mark_ticks(prices.ticks, mark_every)
@@ -111,10 +113,16 @@ def _run_id(tick: int) -> str:
 
 def _asked(strategy: Strategy, seat: Seat, context: Context, prices: PriceTable, tick: int) -> list[Action]:
     """What a strategy wants, each under a key: its own, or its place."""
-    asked = strategy.decide(Sight(seat.account, context, prices, tick))
+    try:
+        asked = list(strategy.decide(Sight(seat.account, context, prices, tick)))
+    except Exception as failed:  # whatever it is, it is theirs, and has to be told as theirs
+        where = extract_tb(failed.__traceback__)[-1]
+        what = f"{type(failed).__name__}: {failed} ({where.filename}:{where.lineno})"
+        clone = seat.account.opening.clone_id
+        raise StrategyFailed(f"the strategy of {clone} failed at tick {tick}: {what}") from failed
     return [
-        checked(action if action.decision_action_id else replace(action, decision_action_id=str(place)))
-        for place, action in enumerate(asked)
+        action if action.decision_action_id else replace(action, decision_action_id=str(place))
+        for place, action in enumerate(map(checked, asked))
     ]
 
 

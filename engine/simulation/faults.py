@@ -2,6 +2,8 @@
 
 Exceptions:
     BadInput (ValueError)
+    StrategyFailed (Exception)
+    ShardLost (Exception)
 """
 
 from enum import StrEnum
@@ -45,3 +47,11 @@ class BadInput(ValueError):
 
 def _rebuilt(code: InputCode, detail: str, context: dict[str, str | int]) -> BadInput:
     return BadInput(code, detail, **context)
+
+
+class StrategyFailed(Exception):
+    """A strategy raised something. The message says which account's, at which tick, what, and where in its code."""
+
+
+class ShardLost(Exception):
+    """A shard's worker died again and again, or the cluster that it ran on is gone."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from engine.account import Account
 from engine.commands import Action
@@ -129,8 +129,11 @@ def closing(symbol: str, side: Side) -> Action:
     return Action(decision_action_id="", action="close", symbol=symbol, side=side)
 
 
-def checked(action: Action) -> Action:
-    """The action, if the live door would let it in; raises `BadInput`, which names what a strategy did wrong."""
+def checked(action: Any) -> Action:
+    """The action, if it is one and the live door would let it in; raises `BadInput`, which names what was wrong."""
+    if not isinstance(action, Action):
+        kind = type(action).__name__
+        raise BadInput(InputCode.WRONG_TYPE, f"a strategy gave a {kind}, which is no action", type=kind)
     sizes = {name: getattr(action, name) for name in ("quantity", "notional", "fraction")}
     given = {name: size for name, size in sizes.items() if size is not None}
     taken = SIZES.get(action.action)

@@ -12,7 +12,19 @@ import pytest
 from gateway import cli
 from gateway.commands.place import owned
 
-COMMANDS = ("serve", "demo", "accounts", "verify", "rebuild", "bench", "migrate", "token", "mark-to-market", "config")
+COMMANDS = (
+    "serve",
+    "demo",
+    "accounts",
+    "verify",
+    "rebuild",
+    "bench",
+    "simulate",
+    "migrate",
+    "token",
+    "mark-to-market",
+    "config",
+)
 LEAVES = (
     ["serve"],
     ["demo"],
@@ -20,6 +32,7 @@ LEAVES = (
     ["verify"],
     ["rebuild"],
     ["bench"],
+    ["simulate"],
     ["migrate"],
     ["token", "create"],
     ["token", "list"],
@@ -69,7 +82,8 @@ def test_help_lists_every_command_and_loads_nothing_heavy():
             "from gateway import cli\n"
             "try: cli.main(['--help'])\n"
             "except SystemExit: pass\n"
-            "heavy = {'ray', 'aiohttp', 'sqlalchemy', 'psycopg', 'pydantic', 'rich'} & set(sys.modules)\n"
+            "heavy = {'ray', 'aiohttp', 'sqlalchemy', 'psycopg', 'pydantic', 'rich', 'numpy', 'pyarrow'}\n"
+            "heavy &= set(sys.modules)\n"
             "sys.exit(f'loaded {heavy}' if heavy else 0)",
         ],
         capture_output=True,

@@ -1,0 +1,34 @@
+"""docs/simulation.md: what it shows runs, and what it names is there."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from engine.simulation.faults import InputCode
+from engine.simulation.results import TABLES
+from engine.simulation.synthetic import REGIMES
+from engine.simulation.traders import TRADERS
+from gateway import cli
+
+PAGE = (Path(__file__).parents[3] / "docs/simulation.md").read_text()
+COMMANDS = re.search(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+
+
+@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL))
+def test_the_python_runs(block: str) -> None:
+    exec(compile(block, "docs/simulation.md", "exec"), {})
+
+
+@pytest.mark.parametrize("line", (COMMANDS.group(1) if COMMANDS else "").splitlines())
+def test_the_commands_run(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(shlex.split(line)[1:])
+    assert ended.value.code == 0
+
+
+def test_everything_that_can_be_named_is_named() -> None:
+    for name in (*InputCode, *TABLES, *REGIMES, *TRADERS):
+        assert re.search(rf"\b{re.escape(str(name))}\b", PAGE), name
