@@ -19,13 +19,14 @@ from typing import Any, Final
 
 import msgspec
 
+from engine.direct import ENCODER, direct
+
 GENESIS: Final = bytes(32)
 """The hash before the first event."""
 
 TIMESTAMPS_REMEMBERED: Final = 1_024
 """Of one decision every event, order and fill names the same moments."""
 
-_ENCODER: Final = msgspec.json.Encoder(order="sorted")
 _Into = Callable[[Any], Any]
 
 
@@ -89,14 +90,22 @@ class _Form(dict[type, "_Into | None"]):
 
 def canonical(value: Any) -> bytes:
     """Canonical JSON of a struct or of builtins, as it is stored."""
-    return _ENCODER.encode(_stored.of(value))
+    kind: type = type(value)
+    quick = direct(kind)
+    written = None if quick is None else quick.encoded(value)
+    return by_type(value) if written is None else written
+
+
+def by_type(value: Any) -> bytes:
+    """The same, of anything that has a canonical form: what `direct` must be equal to, and leaves over."""
+    return ENCODER.encode(_stored.of(value))
 
 
 def chained(
     previous: bytes, *, account_id: str, seq: int, type_: str, version: int, occurred_at: datetime, payload: bytes
 ) -> bytes:
     """blake2b-256 of one ledger event; `payload` is already canonical and `previous` the hash before it."""
-    head = _ENCODER.encode([account_id, seq, type_, version, timestamp(occurred_at)])
+    head = ENCODER.encode([account_id, seq, type_, version, timestamp(occurred_at)])
     return blake2b(previous + head + payload, digest_size=32).digest()
 
 
