@@ -115,7 +115,7 @@ def changes(account: Account, events: Iterable[PlacedEvent]) -> Changes:
 
 def receipts(account: Account, events: Iterable[PlacedEvent]) -> tuple[Receipt, ...]:
     """Only the receipts of `changes`; marks, which are most of a quiet ledger, have none and cost nothing."""
-    acted = [placed for placed in events if not isinstance(placed.event, MarkedToMarket)]
+    acted = [placed for placed in events if type(placed.event) is not MarkedToMarket]
     return changes(account, acted).receipts if acted else ()
 
 

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from engine.money import ZERO, growth, shortfall, square, total
+from engine.money import ZERO, growth, shortfall, square, times, total
 from engine.positions import Position
 
 DAY: Final = timedelta(days=1)
@@ -86,7 +86,9 @@ class Curve(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, rename="c
 
     def shown(self, equity: Decimal, high_watermark: Decimal) -> "Curve":
         """Equity was shown."""
-        below = shortfall(equity, high_watermark) if equity < high_watermark else ZERO
+        if equity >= high_watermark or high_watermark - equity <= times(high_watermark, self.max_drawdown):
+            return self  # most often, and a product is found sooner than a quotient
+        below = shortfall(equity, high_watermark)
         return replace(self, max_drawdown=below) if below > self.max_drawdown else self
 
     def held(self, moment: datetime, *, is_exposed: bool) -> "Curve":
