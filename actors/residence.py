@@ -19,7 +19,7 @@ from actors.outbox import Outbox
 from actors.ports import Activation, Appender, Break, Lost, Pulse
 from actors.quarantine import QUARANTINE_AFTER
 from persistence.committer import AppendVerdict
-from persistence.recovery import recover
+from persistence.reclaim import reclaim
 from persistence.store import Store, StoreUnavailable
 
 log = structlog.get_logger(__name__)
@@ -62,19 +62,18 @@ class Residence:
             self._outbox.start()
             wanted = [each for each in account_ids if each not in self._hosted]
             claimed_at = self._monotonic()
-            heads = await self._store.claim(wanted)
-            absent = [each for each in wanted if each not in heads]
+            reclaimed = await reclaim(self._store, wanted, receipts_in_memory_max=self._limits.receipts_in_memory_max)
+            absent = [each for each in wanted if each not in reclaimed.heads]
             locked = await self._store.epochs(absent) if absent else {}
-            recovered = await recover(self._store, heads, receipts_in_memory_max=self._limits.receipts_in_memory_max)
             self._refuse_when(self._closing)
-            for account_id, book in recovered.books.items():
+            for account_id, book in reclaimed.books.items():
                 self._hosted[account_id] = Hosted(book, confirmed_at=claimed_at)
         return Activation(
             hosted=tuple(each for each in account_ids if each in self._hosted),
             unknown=tuple(each for each in absent if each not in locked),
             broken={
-                each: Break(heads[each].epoch, failure.seq, failure.reason[:WHY_CHARACTERS_MAX])
-                for each, failure in recovered.failures.items()
+                each: Break(reclaimed.heads[each].epoch, failure.seq, failure.reason[:WHY_CHARACTERS_MAX])
+                for each, failure in reclaimed.failures.items()
             },
         )
 

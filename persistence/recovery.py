@@ -7,9 +7,7 @@ not lead to the head, or stands for an event that is not there, is set aside and
 event. What lies before a snapshot that holds is not read; `persistence.reconcile` does.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from typing import Final
 
 import msgspec
 
@@ -19,10 +17,6 @@ from engine.invariants import invariant
 from engine.receipts import RECENT_MAX
 from persistence import codec
 from persistence.store import Head, Store, StoredSnapshot, StoreUnavailable
-
-PART_ACCOUNTS: Final = 500
-PARTS_AT_ONCE: Final = 2
-"""As many connections are in use."""
 
 
 class BrokenLedger(msgspec.Struct, frozen=True):
@@ -57,30 +51,8 @@ class Recovered(msgspec.Struct, frozen=True):
 async def recover(store: Store, heads: Mapping[str, Head], *, receipts_in_memory_max: int = RECENT_MAX) -> Recovered:
     """Rebuild the accounts of `heads`, claimed so that no older activation writes; raises `StoreUnavailable`.
 
-    They come in parts, `PARTS_AT_ONCE` of them in turn: while one is decoded here, Postgres reads for another. Books
-    carry the heads' epochs.
+    One ledger stream serves them all, and a second one those whose snapshot misled. Books carry the heads' epochs.
     """
-    recovered = Recovered({}, {})
-    ids = list(heads)
-    parts = iter([ids[start : start + PART_ACCOUNTS] for start in range(0, len(ids), PART_ACCOUNTS)])
-
-    async def recover_in_turn() -> None:
-        for part in parts:
-            one = await _recovered(store, {each: heads[each] for each in part}, receipts_in_memory_max)
-            recovered.books.update(one.books)
-            recovered.failures.update(one.failures)
-
-    try:
-        async with asyncio.TaskGroup() as turns:
-            for _ in range(PARTS_AT_ONCE):
-                turns.create_task(recover_in_turn())
-    except BaseExceptionGroup as failed:
-        raise failed.exceptions[0] from None  # the others were stopped by it
-    return recovered
-
-
-async def _recovered(store: Store, heads: Mapping[str, Head], receipts_in_memory_max: int) -> Recovered:
-    """One ledger stream serves them all, and a second one those whose snapshot misled."""
     kept = await store.snapshots(list(heads))
     # One from beyond the head is from a future that this ledger does not have: a restored backup.
     snapshots = {each.account_id: each for each in kept.values() if each.seq <= heads[each.account_id].last_seq}
