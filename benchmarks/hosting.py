@@ -1,7 +1,8 @@
 """Hosting: accounts recovered into hosts, how long that takes and what a process grows by.
 
-`python -m benchmarks.hosting URL` is that process, a fresh one for each measurement: it recovers all accounts of a
-database and prints the bytes that each has added. A few come before, so that what every host has anyway does not count.
+`python -m benchmarks.hosting URL RECEIPTS` is that process, a fresh one for each measurement: it recovers all accounts
+of a database, lets each remember so many receipts and prints the bytes that each has added. A few come before, so that
+what every host has anyway does not count.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ import uvloop
 from actors.collecting import collect_seldom
 from actors.hosting import AccountHost
 from actors.limits import HostLimits, SupervisorLimits
+from benchmarks import ledgers
 from persistence.committer import Committer
 from persistence.postgres_store import PostgresStore
 
@@ -92,14 +94,23 @@ def resident_bytes() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-async def _account_bytes(url: str) -> float:
+async def _account_bytes(url: str, receipts: int) -> float:
     async with host_on(url) as (host, store):
         ids = await store.hostable()
         await activate(host, ids[:ACCOUNTS_BEFORE])
         before = resident_bytes()
         await activate(host, ids[ACCOUNTS_BEFORE:])
+        _remember(host, ids[ACCOUNTS_BEFORE:], receipts)
         return (resident_bytes() - before) / (len(ids) - ACCOUNTS_BEFORE)
 
 
+def _remember(host: AccountHost, ids: Sequence[str], receipts: int) -> None:
+    """So many receipts of each account, as if it had just traded."""
+    made = ledgers.receipts(receipts)
+    for account_id in ids:
+        for receipt in made:
+            host._hosted[account_id].book.receipts.add(receipt)
+
+
 if __name__ == "__main__":
-    print(asyncio.run(_account_bytes(sys.argv[1])))
+    print(asyncio.run(_account_bytes(sys.argv[1], int(sys.argv[2]))))

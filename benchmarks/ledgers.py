@@ -108,18 +108,8 @@ def with_snapshots(accounts: int) -> Iterator[Stored]:
         yield _copy(*lives[number % KINDS], number)
 
 
-def with_receipts(accounts: int, receipts: int) -> Iterator[Stored]:
-    """Accounts with a position and, after their snapshot, so many actions more."""
-    life = Life(1)
-    kept = life.book.state
-    for _ in range(receipts):
-        life.opens(SYMBOLS[0])
-    for number in range(accounts):
-        yield _copy(life, kept, number)
-
-
 def receipts(actions: int) -> list[Receipt]:
-    """Those of such an account."""
+    """Those of an account with a position and so many actions more."""
     life = Life(1)
     before = len(life.ledger)
     for _ in range(actions):

@@ -44,11 +44,9 @@ def figures() -> Iterator[Figure]:
 
 
 def _of_receipts(server: EmbeddedPostgres, template: str) -> Figure:
-    sizes = []
-    for receipts in RECEIPTS:
-        with temporary_database(server, template) as url:
-            ledgers.put(url, ledgers.with_receipts(RECEIPT_ACCOUNTS, receipts))
-            sizes.append([_account_bytes(url) for _ in range(ROUNDS)])
+    with temporary_database(server, template) as url:
+        filled(url, RECEIPT_ACCOUNTS, positions=1)
+        sizes = [[_account_bytes(url, receipts) for _ in range(ROUNDS)] for receipts in RECEIPTS]
     few, many = RECEIPTS
     added = [(large - small) / (many - few) for small, large in zip(*sizes, strict=True)]
     stored = [len(canonical(each.action) + canonical(each.result)) for each in ledgers.receipts(many)]
@@ -71,7 +69,7 @@ def _row(
     return Figure(name, each, baseline, each / baseline, (max(sizes) - min(sizes)) / each, target, unit)
 
 
-def _account_bytes(url: str) -> float:
+def _account_bytes(url: str, receipts: int = 0) -> float:
     """What a fresh process grows by, an account."""
-    command = [sys.executable, "-m", "benchmarks.hosting", url]
+    command = [sys.executable, "-m", "benchmarks.hosting", url, str(receipts)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)

@@ -12,7 +12,7 @@ import msgspec
 
 from engine import canonical, corrections
 from engine.account import Account
-from engine.changes import Changes, PlacedEvent, changes, receipts
+from engine.changes import Changes, PlacedEvent, answered, changes
 from engine.commands import Action, Command, Correction, CreateAccount, TakeAction, differing
 from engine.decide import Context, Decision, decide
 from engine.events import AccountCreated, AccountRecomputed, Event, RecordedEvent
@@ -166,7 +166,8 @@ class AccountBook:
         return AccountBook(self.account, epoch=self.epoch, head=self.head, receipts=self.receipts.fork())
 
     def replay(self, events: Iterable[tuple[RecordedEvent, Event]]) -> list[PlacedEvent]:
-        """Apply recorded events that follow this book; raises `InvariantBroken` on a gap or a wrong hash."""
+        """Apply recorded events that follow this book; raises `InvariantBroken` on a gap or a wrong hash. They are
+        durable, so of what they answered only the keys are kept."""
         placed = []
         for recorded, event in events:
             account_id, seq = self.account.id, self.account.seq + 1
@@ -177,8 +178,8 @@ class AccountBook:
             self.account = evolve(self.account, event, recorded.occurred_at)
             self.head = verified(self.head, recorded)
             placed.append(PlacedEvent(seq, recorded.occurred_at, event))
-        for receipt in receipts(self.account, placed):
-            self.receipts.add(receipt)
+        for key in answered(placed):
+            self.receipts.keep(key)
         return placed
 
     def _conflicts(self, batch: ActionBatch, known: Mapping[ActionKey, Receipt]) -> tuple[Conflict, ...]:

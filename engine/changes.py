@@ -4,7 +4,7 @@ Live trading and replay fold the same events here, so replaying a ledger yields 
 (G5).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from decimal import Decimal
 
@@ -23,7 +23,7 @@ from engine.events import (
     RestatedFill,
 )
 from engine.positions import Position
-from engine.receipts import Receipt
+from engine.receipts import ActionKey, Receipt
 from engine.views import ActionResult, FillView, OrderView, PositionView, View, position_view
 
 
@@ -113,10 +113,14 @@ def changes(account: Account, events: Iterable[PlacedEvent]) -> Changes:
     return Changes(tuple(orders.values()), tuple(fills.values()), tuple(positions.values()), tuple(receipts), amendment)
 
 
-def receipts(account: Account, events: Iterable[PlacedEvent]) -> tuple[Receipt, ...]:
-    """Only the receipts of `changes`; marks, which are most of a quiet ledger, have none and cost nothing."""
-    acted = [placed for placed in events if type(placed.event) is not MarkedToMarket]
-    return changes(account, acted).receipts if acted else ()
+def answered(events: Iterable[PlacedEvent]) -> Iterator[ActionKey]:
+    """The keys of the receipts of `changes`, in their order."""
+    for placed in events:
+        event = placed.event
+        if type(event) is not OrderValidated and type(event) is not ActionRejected:
+            continue
+        if event.action is not None and event.decision_run_id is not None:  # the engine's own orders have none
+            yield event.decision_run_id, event.action.decision_action_id
 
 
 def _amended(orders: dict[str, OrderView], fills: dict[str, FillView], voided: FillVoided) -> Amendment:

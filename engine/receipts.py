@@ -2,7 +2,8 @@
 
 Recent receipts are held, packed, since hardly any is ever asked for again; of older ones only a 64-bit digest of the
 key is, which says that the receipt must be fetched from `prop_decision_actions` before its key may be judged. A key
-whose digest is unknown is new. A receipt leaves memory only once it is durable.
+whose digest is unknown is new. A receipt leaves memory only once it is durable; one that a replay came by is, and does
+not come into memory.
 """
 
 from collections.abc import Iterable, Sequence
@@ -67,6 +68,10 @@ class Receipts:
     def add(self, receipt: Receipt) -> None:
         self._recent[_name(receipt.key)] = receipt.seq.to_bytes(SEQ_BYTES, "big") + _ENCODER.encode(receipt)
         self._seen.add(digest(receipt.key))
+
+    def keep(self, key: ActionKey) -> None:
+        """The key was answered, and its receipt is in storage."""
+        self._seen.add(digest(key))
 
     def elsewhere(self, keys: Sequence[ActionKey]) -> list[ActionKey]:
         """Keys that were (all but surely) answered before and whose receipts are not in memory."""

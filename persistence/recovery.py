@@ -192,7 +192,9 @@ class Decoding:
 
     def __iter__(self) -> Iterator[tuple[RecordedEvent, Event]]:
         for place, recorded in enumerate(self._tail, self._after + 1):
-            self.seq = min(place, recorded.seq)  # the missing one, or the one that is there twice
+            self.seq = (
+                place if place < recorded.seq else recorded.seq
+            )  # the missing one, or the one that is there twice
             yield recorded, codec.decode(recorded.type, recorded.version, recorded.payload)
 
 
@@ -224,7 +226,6 @@ def _rebuilt(
             book, _ = replayed(decoding, epoch=epoch, receipts_in_memory_max=receipts_in_memory_max)
     except Exception as error:  # whatever a row does to the replay, it says that the row is not what was recorded
         return BrokenLedger(account_id, decoding.seq, str(error) or type(error).__name__)
-    book.receipts.trim(book.account.seq)
     return book
 
 

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from engine.book import ActionBatch, Conflict, Entry
+from engine.book import ActionBatch, Conflict, Entry, replayed
 from engine.receipts import Receipts, digest
 from tests.support.ledger_page import (
     RUN_ID,
@@ -11,6 +11,7 @@ from tests.support.ledger_page import (
     act,
     close_long,
     decimal,
+    decoded,
     given,
     later,
     lock,
@@ -196,6 +197,16 @@ def test_a_restored_book_knows_which_keys_were_answered():
     entry = restored.submit(mark().__class__("pass-2"), page.context, request_id="r")
     assert isinstance(entry, Entry)
     assert [event.epoch for event in entry.recorded] == [7]
+
+
+def test_a_replayed_book_knows_the_keys_that_live_trading_knew_and_leaves_the_receipts_in_storage():
+    page = given(opened(), open_long(quantity="0.1", key="k"), mark())
+    page.when(open_long(quantity=9, key="refused")).when(close_long(key="closed"))
+    events = [(recorded, decoded(recorded)) for recorded in page.ledger]
+    book, _ = replayed(events, receipts_in_memory_max=10)
+    assert book.receipts.seen == page.book.receipts.seen
+    keys = [(RUN_ID, "k"), (RUN_ID, "refused"), (RUN_ID, "closed")]
+    assert book.receipts.elsewhere([*keys, (RUN_ID, "new")]) == keys
 
 
 def test_a_digest_keeps_run_and_action_apart():
