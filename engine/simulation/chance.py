@@ -67,3 +67,16 @@ def _mixed(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))
+
+
+def draws(seed: int, streams: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.uint64]:
+    """The first `count` numbers of each stream [streams, count], all 64 bits of them: those that `Chance` draws."""
+    keys = np.array([mixed(mixed(seed & _MASK) ^ (stream * _GAMMA & _MASK)) for stream in streams.tolist()], np.uint64)
+    places = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(_GAMMA)
+    return _mixed(keys[:, None] + places)
+
+
+def even(drawn: npt.NDArray[np.uint64], limit: int) -> Ints:
+    """Whole numbers from 0 to `limit` - 1, by the upper 32 bits of each draw; `limit` is at most 2**31."""
+    whole: Ints = ((drawn >> np.uint64(32)) * np.uint64(limit) >> np.uint64(32)).astype(np.int64)
+    return whole

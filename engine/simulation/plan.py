@@ -5,13 +5,15 @@ run anywhere in any order, gives the same outcome.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final, Literal
 
+import numpy as np
+
 from engine.book import AccountBook
 from engine.policy import Policy
-from engine.simulation import exact, fast
+from engine.simulation import exact
 from engine.simulation.actions import ActionTable
 from engine.simulation.chance import SEED_MAX, Chance
 from engine.simulation.entering import STARTING_BALANCE, forked, opened
@@ -20,6 +22,7 @@ from engine.simulation.outcome import Outcome
 from engine.simulation.policies import checked
 from engine.simulation.prices import PriceTable
 from engine.simulation.schedule import mark_ticks
+from engine.simulation.scripts import Cast, Script
 from engine.simulation.strategies import Entrant, MakesStrategy, Strategy
 from engine.simulation.units import moment
 
@@ -55,11 +58,11 @@ class Plan:
 
     Accounts with the same number share chance and recorded actions, so that variants differ by their policy alone.
     `origin`: the account that all of them continue, where they are forks of one. `acting` is a table of recorded
-    actions, whose accounts are such numbers, or what makes a strategy an account.
+    actions, whose accounts are such numbers, a script that writes them, or what makes a strategy an account.
     """
 
     prices: PriceTable
-    acting: ActionTable | MakesStrategy
+    acting: ActionTable | Script | MakesStrategy
     variants: tuple[Variant, ...]
     accounts: int
     engine: EngineName = "exact"
@@ -107,41 +110,55 @@ def run_shard(plan: Plan, start: int, stop: int, on_tick: Callable[[int], None] 
     """What accounts from `start` to before `stop`, all of one variant, come to. The fast engine is done at once."""
     variant, first = plan.variant_of(start), start - start % plan.accounts
     numbers = range(start - first, stop - first)
+    policies = variant.of(numbers)
+    recorded = _recorded(plan, policies, numbers)
     if plan.engine == "fast":
-        told = _fast(plan, variant.of(numbers), numbers, start)
+        outcome = _fast(plan, policies, recorded, start)
         on_tick(plan.prices.ticks)
-        return told
-    books = _books(plan, variant.of(numbers), start)
-    acting: exact.Recorded | exact.Traded
+    else:
+        books = _books(plan, policies, start)
+        outcome = exact.run(
+            plan.prices,
+            books,
+            exact.Traded(strategies=_strategies(plan, books, numbers)) if recorded is None else recorded,
+            first=start,
+            mark_every=plan.mark_every,
+            equity_every=plan.equity_every,
+            on_tick=on_tick,
+        ).outcome
+    return outcome if isinstance(plan.acting, ActionTable) else replace(outcome, verdicts=None)
+
+
+def _recorded(plan: Plan, policies: Sequence[Policy | None], numbers: range) -> exact.Recorded | None:
+    """The actions of these accounts, where they are known beforehand."""
     if isinstance(plan.acting, ActionTable):
         table = plan.acting.of_accounts(numbers.start, numbers.stop)
-        acting = exact.Recorded(table=table, rows=plan.acting.rows_of(numbers.start, numbers.stop))
-    else:
-        acting = exact.Traded(strategies=_strategies(plan, plan.acting, books, numbers))
-    return exact.run(
-        plan.prices,
-        books,
-        acting,
-        first=start,
-        mark_every=plan.mark_every,
-        equity_every=plan.equity_every,
-        on_tick=on_tick,
-    ).outcome
-
-
-def _fast(plan: Plan, policies: Sequence[Policy | None], numbers: range, start: int) -> Outcome:
-    if not isinstance(plan.acting, ActionTable):
-        raise AssertionError("the fast engine takes recorded actions")
-    acting = exact.Recorded(
-        table=plan.acting.of_accounts(numbers.start, numbers.stop),
-        rows=plan.acting.rows_of(numbers.start, numbers.stop),
+        return exact.Recorded(table=table, rows=plan.acting.rows_of(numbers.start, numbers.stop))
+    if not isinstance(plan.acting, Script):
+        return None
+    opening = None if plan.origin is None else plan.origin.account.opening
+    usual = Policy() if opening is None else opening.policy
+    cast = Cast(
+        numbers=numbers,
+        policies=[usual if policy is None else policy for policy in policies],
+        starting_balance=plan.starting_balance if opening is None else opening.starting_balance,
+        seed=plan.seed,
     )
-    given = [Policy() if policy is None else policy for policy in policies]
+    written = plan.acting.write(plan.prices, cast)
+    written.check(prices=plan.prices, accounts=len(numbers))
+    return exact.Recorded(table=written, rows=np.arange(len(written)))
+
+
+def _fast(plan: Plan, policies: Sequence[Policy | None], recorded: exact.Recorded | None, start: int) -> Outcome:
+    from engine.simulation import fast  # numba takes a second to import: the exact engine does without
+
+    if recorded is None:
+        raise AssertionError("the fast engine takes actions that are known beforehand")
     return fast.run(
         plan.prices,
-        given,
+        [Policy() if policy is None else policy for policy in policies],
         plan.starting_balance,
-        acting,
+        recorded,
         first=start,
         mark_every=plan.mark_every,
         equity_every=plan.equity_every,
@@ -156,9 +173,11 @@ def _books(plan: Plan, policies: Sequence[Policy | None], start: int) -> list[Ac
     return opened(given, at, first=start, starting_balance=plan.starting_balance)
 
 
-def _strategies(plan: Plan, make: MakesStrategy, books: Sequence[AccountBook], numbers: range) -> list[Strategy]:
+def _strategies(plan: Plan, books: Sequence[AccountBook], numbers: range) -> list[Strategy]:
+    if isinstance(plan.acting, ActionTable | Script):
+        raise AssertionError("what is known beforehand needs no strategies")
     return [
-        make(
+        plan.acting(
             Entrant(
                 account=number,
                 accounts=plan.accounts,
@@ -187,8 +206,8 @@ def _check(plan: Plan) -> None:
             raise BadInput(InputCode.WRONG_SHAPE, detail, count=len(variant.policy))
         for policy in {policy for policy in variant.of(range(plan.accounts)) if policy is not None}:
             checked(policy)
-    if plan.engine == "fast" and (plan.origin is not None or not isinstance(plan.acting, ActionTable)):
-        what = "recorded actions of new accounts"
+    if plan.engine == "fast" and (plan.origin is not None or not isinstance(plan.acting, ActionTable | Script)):
+        what = "recorded actions and scripts of new accounts"
         raise BadInput(InputCode.UNSUPPORTED, f"the fast engine takes {what}: use the exact engine", engine="fast")
     if isinstance(plan.acting, ActionTable):
         plan.acting.check(prices=plan.prices, accounts=plan.accounts)

@@ -21,6 +21,7 @@ from engine.simulation.entering import STARTING_BALANCE
 from engine.simulation.frames import HALF_SPREAD_BPS, actions_of, prices_of
 from engine.simulation.plan import EngineName, Plan, Variant, run_shard
 from engine.simulation.prices import PriceTable
+from engine.simulation.scripts import Script
 
 AUDITION: Final = Policy()
 """The defaults."""
@@ -46,8 +47,9 @@ def simulate(
     for recorded actions, verdicts. Raises `BadInput` before anything runs where an input cannot be simulated.
 
     `prices`: a `PriceTable`, or any data frame that `frames.prices_of` reads. `acting`: an `ActionTable` or a data
-    frame of recorded actions (`frames.actions_of`), or a strategy's class. `policies`: one for all of `accounts`, or
-    one an account. The whole result is held in memory; `chunks` hands it out in parts.
+    frame of recorded actions (`frames.actions_of`), a `Script`, or a strategy's class; the fast engine takes no class.
+    `policies`: one for all of `accounts`, or one an account. The whole result is held in memory; `chunks` hands it out
+    in parts.
     """
     plan = planned(
         prices,
@@ -75,7 +77,7 @@ def planned(
 ) -> Plan:
     """The plan of a simulation whose inputs are frames."""
     table = prices if isinstance(prices, PriceTable) else prices_of(prices, half_spread_bps=half_spread_bps)
-    if not (isinstance(acting, ActionTable) or callable(acting)):
+    if not (isinstance(acting, ActionTable | Script) or callable(acting)):
         acting = actions_of(acting, table)
     policy = policies if isinstance(policies, Policy) else tuple(policies)
     if accounts is None and isinstance(policy, tuple):

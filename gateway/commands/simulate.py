@@ -34,7 +34,10 @@ Prices = Annotated[
 Strategy = Annotated[
     str,
     typer.Option(
-        "--strategy", metavar="NAME", help="buy-and-hold, momentum, random, dip-buyer, idle, or module:Class of yours."
+        "--strategy",
+        metavar="NAME",
+        help="buy-and-hold, momentum, random, dip-buyer, idle; random-entries, crossover (scripts: for either engine); "
+        "or module:Class of yours.",
     ),
 ]
 Actions = Annotated[
@@ -85,7 +88,8 @@ RayAddress = Annotated[
     typer.Option("--ray-address", metavar="HOST:PORT", help="A cluster to run on instead.", show_default=False),
 ]
 Engine = Annotated[
-    Literal["exact", "fast"], typer.Option("--engine", help="exact: the live core. fast: the compiled kernel.")
+    Literal["exact", "fast"],
+    typer.Option("--engine", help="exact: the live core. fast: a compiled kernel, for scripts and --actions."),
 ]
 FromAccount = Annotated[
     str | None,
@@ -135,6 +139,7 @@ def simulate(
     prop simulate --prices real --strategy momentum --accounts 100 --out study
     prop simulate --prices synthetic:7:calm,crash --strategy random --accounts 500 --workers 2
     prop simulate --sweep fee_bps=0,5,10,20 --policy max_leverage=3 --out fees
+    prop simulate --engine fast --strategy random-entries --accounts 10000 --sweep max_drawdown=0.1,0.2,0.3
     prop simulate --prices ticks.parquet --actions actions.csv --json
     prop simulate --strategy my_module:MyStrategy --policy policy.json
     prop simulate --from-account 0198c5a2-... --at-seq 120 --prices synthetic:7:crash --accounts 200

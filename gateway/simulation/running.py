@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from engine.simulation.plan import EXACT_SHARD_ACCOUNTS, Plan
+from engine.simulation.plan import Plan
 from engine.simulation.simulate import OnProgress, chunks
 
 Tables = Mapping[str, Any]
@@ -34,7 +34,7 @@ def run(plan: Plan, *, workers: int, address: str | None, on_progress: OnProgres
 
 def _shard_accounts(plan: Plan, workers: int) -> int:
     wanted = -(-plan.size // (workers * SHARDS_A_WORKER))
-    return max(1, min(EXACT_SHARD_ACCOUNTS, wanted))
+    return max(1, min(plan.shard_accounts_max, wanted))
 
 
 class Pace:

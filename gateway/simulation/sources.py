@@ -14,6 +14,7 @@ from engine.simulation.actions import ActionTable
 from engine.simulation.faults import BadInput, InputCode
 from engine.simulation.frames import actions_of, prices_of
 from engine.simulation.prices import PriceTable
+from engine.simulation.scripts import SCRIPTS, Script
 from engine.simulation.strategies import MakesStrategy
 from engine.simulation.synthetic import REGIMES, TICKS, synthetic
 from engine.simulation.traders import TRADERS
@@ -71,14 +72,15 @@ def recorded(path: Path, table: PriceTable) -> ActionTable:
     return actions_of(read(path), table)
 
 
-def strategy(name: str) -> MakesStrategy:
+def strategy(name: str) -> MakesStrategy | Script:
     """A built-in one by its name, or `module:Class`, looked for where the command runs, too. Raises `BadInput`."""
-    built_in = TRADERS.get(name)
-    if built_in is not None:
-        return built_in
+    if name in TRADERS:
+        return TRADERS[name]
+    if name in SCRIPTS:
+        return SCRIPTS[name]
     module, _, attribute = name.partition(":")
     if not attribute:
-        known = ", ".join(TRADERS)
+        known = ", ".join([*TRADERS, *SCRIPTS])
         raise BadInput(InputCode.UNKNOWN_WORD, f"no strategy {name!r}: one of {known}, or module:Class", strategy=name)
     here = str(Path.cwd())
     if here not in sys.path:
@@ -87,9 +89,9 @@ def strategy(name: str) -> MakesStrategy:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise BadInput(InputCode.UNREADABLE, f"no strategy {name!r}: {error}", strategy=name) from None
-    if not callable(found):
+    if not (isinstance(found, Script) or callable(found)):
         raise BadInput(InputCode.WRONG_TYPE, f"{name!r} makes no strategies", strategy=name)
-    made: MakesStrategy = found
+    made: MakesStrategy | Script = found
     return made
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from engine.simulation.faults import InputCode
 from engine.simulation.results import TABLES
+from engine.simulation.scripts import SCRIPTS
 from engine.simulation.synthetic import REGIMES
 from engine.simulation.traders import TRADERS
 from gateway import cli
@@ -30,5 +31,5 @@ def test_the_commands_run(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_everything_that_can_be_named_is_named() -> None:
-    for name in (*InputCode, *TABLES, *REGIMES, *TRADERS):
+    for name in (*InputCode, *TABLES, *REGIMES, *TRADERS, *SCRIPTS):
         assert re.search(rf"\b{re.escape(str(name))}\b", PAGE), name

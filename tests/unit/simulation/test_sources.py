@@ -9,6 +9,7 @@ import pytest
 
 from engine.policy import MaxDailyLoss, Policy
 from engine.simulation.faults import BadInput, InputCode
+from engine.simulation.scripts import SCRIPTS
 from engine.simulation.traders import Momentum
 from engine.simulation.units import SCALE, moment
 from gateway.simulation import policies, sources
@@ -78,7 +79,8 @@ def test_strategies_are_built_in_or_your_own(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "mine_for_sources.py").write_text("class Mine:\n    pass\nword = 'x'\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert sources.strategy("mine_for_sources:Mine").__name__ == "Mine"
+    assert "mine_for_sources.Mine" in str(sources.strategy("mine_for_sources:Mine"))
+    assert sources.strategy("crossover") is SCRIPTS["crossover"]
     refused(InputCode.UNREADABLE, sources.strategy, "mine_for_sources:Absent")
     refused(InputCode.UNREADABLE, sources.strategy, "no_such_module:Mine")
     refused(InputCode.WRONG_TYPE, sources.strategy, "mine_for_sources:word")
