@@ -139,9 +139,10 @@ class AccountHost(Residence):
         outcome = book.take(request.batch, self._context(), request_id=request.request_id, recalled=recalled)
         if not isinstance(outcome, Entry):
             return await self._settled(hosted, before, Conflicted(outcome))
-        taken = Taken(outcome.account.seq, outcome.results, balance_view(outcome.account))
+        seq = before if request.dry_run else outcome.account.seq
+        taken = Taken.of(seq, outcome.results, balance_view(outcome.account))
         if request.dry_run:
-            return await self._settled(hosted, before, Taken(before, taken.results, taken.balance))
+            return await self._settled(hosted, before, taken)
         return await self._recorded(hosted, outcome, taken)
 
     async def _submit(self, hosted: Hosted, request: Submit) -> Reply:

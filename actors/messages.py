@@ -4,12 +4,14 @@ Frozen structs in msgpack, tagged by name: small, versionable, and no pickled cl
 A reply is a value, also when it is a no; `Unserved` replies mean that nothing was applied.
 """
 
-from typing import Final, Literal
+from collections.abc import Sequence
+from typing import Final, Literal, Self
 
 import msgspec
 
 from engine.account import Account
 from engine.book import ActionBatch, Conflict
+from engine.canonical import shown
 from engine.commands import Correction, Lifecycle, MarkToMarket
 from engine.decide import MarkOutcome
 from engine.events import FillVoided
@@ -81,11 +83,24 @@ Request = Take | Submit | Correct | Recompute | Read
 
 
 class Taken(Message, frozen=True):
-    """Outcome of a batch, durable unless it was a dry run."""
+    """Outcome of a batch, durable unless it was a dry run. A gateway only passes it on, so it travels as the JSON that
+    a client gets; `results` and `balance` are for whoever looks into it."""
 
     account_seq: int
-    results: tuple[ActionResult, ...]
-    balance: BalanceView
+    results_json: bytes
+    balance_json: bytes
+
+    @classmethod
+    def of(cls, account_seq: int, results: Sequence[ActionResult], balance: BalanceView) -> Self:
+        return cls(account_seq, b"[" + b",".join([shown(each) for each in results]) + b"]", shown(balance))
+
+    @property
+    def results(self) -> tuple[ActionResult, ...]:
+        return msgspec.json.decode(self.results_json, type=tuple[ActionResult, ...])
+
+    @property
+    def balance(self) -> BalanceView:
+        return msgspec.json.decode(self.balance_json, type=BalanceView)
 
 
 class Submitted(Message, frozen=True):

@@ -27,6 +27,7 @@ GENESIS: Final = bytes(32)
 TIMESTAMPS_REMEMBERED: Final = 1_024
 """Of one decision every event, order and fill names the same moments."""
 
+_WIRE: Final = msgspec.json.Encoder()
 _Into = Callable[[Any], Any]
 
 
@@ -90,9 +91,7 @@ class _Form(dict[type, "_Into | None"]):
 
 def canonical(value: Any) -> bytes:
     """Canonical JSON of a struct or of builtins, as it is stored."""
-    kind: type = type(value)
-    quick = direct(kind)
-    written = None if quick is None else quick.encoded(value)
+    written = _directly(value, ENCODER)
     return by_type(value) if written is None else written
 
 
@@ -132,3 +131,19 @@ _shown: Final = _Form(shows_later=True)
 def plain(value: Any) -> Any:
     """The builtins that a value is on the wire."""
     return _shown.of(value)
+
+
+def shown(value: Any) -> bytes:
+    """JSON of a struct or of builtins, as the wire shows it: fields in their order, younger ones too."""
+    written = _directly(value, _WIRE)
+    return shown_by_type(value) if written is None else written
+
+
+def shown_by_type(value: Any) -> bytes:
+    """The same, as `by_type` is to `canonical`."""
+    return _WIRE.encode(_shown.of(value))
+
+
+def _directly(value: Any, encoder: msgspec.json.Encoder) -> bytes | None:
+    quick = direct(type(value))
+    return None if quick is None else quick.encoded(value, encoder)

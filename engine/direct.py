@@ -73,11 +73,11 @@ class Direct:
         elif inner.moments or inner.empty or inner.inner:
             self.inner.append((name, inner, is_row))
 
-    def encoded(self, value: Any) -> bytes | None:
-        """Canonical bytes; None where they are not certain."""
+    def encoded(self, value: Any, encoder: msgspec.json.Encoder = ENCODER) -> bytes | None:
+        """Canonical bytes, or with an encoder of another order the same in that; None where they are not certain."""
         if not self._is_regular(value):
             return None
-        data = ENCODER.encode(value)
+        data = encoder.encode(value)
         if _EXPONENTS.search(data) is None:
             return data
         *figures, rest = data.split(_ZERO)

@@ -38,6 +38,17 @@ class DecisionActions(View, frozen=True, kw_only=True):
     balance: BalanceView
 
 
+class SplicedActions(View, frozen=True, kw_only=True):
+    """`DecisionActions`, of which the account's host has made JSON what is large."""
+
+    account_id: str
+    decision_run_id: str
+    account_seq: int
+    dry_run: bool
+    results: msgspec.Raw
+    balance: msgspec.Raw
+
+
 class DecisionAction(View, frozen=True, kw_only=True):
     """One action as asked, and what became of it at `account_seq`."""
 

@@ -201,6 +201,8 @@ def _placed(action: ActionIn) -> Iterator[_Rule]:
 def _sized(action: ActionIn, allowed: tuple[str, ...]) -> Iterator[_Rule]:
     """Exactly one size of those allowed, and above 0."""
     given = [field for field in ("quantity", "notional", "fraction") if getattr(action, field) is not None]
+    if len(given) == 1 and given[0] in allowed and getattr(action, given[0]) > 0:
+        return
     for field in given:
         if field not in allowed:
             yield field, "not_allowed", f"is not a size of {action.action}"

@@ -68,7 +68,7 @@ class Wire(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _each_field_once(cls, value: Any) -> Any:
-        if isinstance(value, Mapping) and not cls._aliases.keys().isdisjoint(value):
+        if isinstance(value, dict) and not cls._aliases.keys().isdisjoint(value):
             twice = [alias for name, alias in cls._aliases.items() if name in value and alias in value]
             if twice:
                 raise faults_at(

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from engine.canonical import plain
+from engine.canonical import shown
 
 JSON: Final = "application/json"
 
@@ -16,7 +16,12 @@ _ENCODER: Final = msgspec.json.Encoder()
 
 def encoded(value: Any) -> bytes:
     """JSON of structs or builtins: decimals as text with their 8 decimals, times RFC 3339 with six digits and `Z`."""
-    return _ENCODER.encode(plain(value))
+    return shown(value)
+
+
+def spliced(value: msgspec.Struct) -> bytes:
+    """JSON of a struct of texts, integers and JSON that is there already (`msgspec.Raw`): of nothing else."""
+    return _ENCODER.encode(value)
 
 
 def etag(seq: int) -> str:

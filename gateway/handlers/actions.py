@@ -1,10 +1,12 @@
 """Decision actions: judging a batch, and reading one action back."""
 
+import msgspec
+
 from engine.receipts import Receipt
-from gateway import mapping
+from gateway import mapping, wire
 from gateway.calls import Answer, Call
 from gateway.problems import Problem
-from gateway.replies import DecisionAction, DecisionActions
+from gateway.replies import DecisionAction, SplicedActions
 from gateway.schemas import DecisionActionsIn, NoQuery, WriteQuery
 
 
@@ -13,13 +15,15 @@ async def take(call: Call[WriteQuery, DecisionActionsIn]) -> Answer:
     batch = mapping.batch(call.body)
     taken = await call.take(batch, dry_run=call.query.dry_run)
     return Answer(
-        body=DecisionActions(
-            account_id=call.account_id,
-            decision_run_id=batch.decision_run_id,
-            account_seq=taken.account_seq,
-            dry_run=call.query.dry_run,
-            results=taken.results,
-            balance=taken.balance,
+        body=wire.spliced(
+            SplicedActions(
+                account_id=call.account_id,
+                decision_run_id=batch.decision_run_id,
+                account_seq=taken.account_seq,
+                dry_run=call.query.dry_run,
+                results=msgspec.Raw(taken.results_json),
+                balance=msgspec.Raw(taken.balance_json),
+            )
         )
     )
 

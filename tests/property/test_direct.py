@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import inspect
 
-from engine.canonical import by_type, canonical
+from engine.canonical import by_type, canonical, shown, shown_by_type
 from engine.commands import Action
 from engine.direct import direct
 from engine.events import (
@@ -25,9 +25,9 @@ from engine.positions import Position
 from engine.quotes import Quote
 from engine.receipts import Receipt
 from engine.rejections import Failure, GateCode
-from engine.views import ActionResult, FillView, SnapshotView
+from engine.views import ActionResult, BalanceView, FillView, SnapshotView
 
-STRUCTS = (*EVENT_TYPES.values(), Action, ActionResult, FillView, Position, Quote, Receipt, SnapshotView)
+STRUCTS = (*EVENT_TYPES.values(), Action, ActionResult, BalanceView, FillView, Position, Quote, Receipt, SnapshotView)
 LOOKALIKES = ("0E-8", "-1E-7", '":"0E-8"', '"cost":"0E-8', '\\":"0E-8"', "0E-8Z", "2026-01-02T03:04:05Z", "E-8", "")
 FOREIGN = timezone(timedelta(hours=2))
 REJECTED = ActionRejected(
@@ -88,6 +88,7 @@ def test_what_is_written_directly_is_what_is_written_by_type(struct: type[msgspe
     @given(anything(inspect.type_info(struct)))
     def check(value: msgspec.Struct) -> None:
         assert canonical(value) == by_type(value)
+        assert shown(value) == shown_by_type(value)
 
     check()
 
@@ -119,4 +120,5 @@ class Twice(msgspec.Struct):
 )
 def test_a_text_that_has_the_name_of_a_figure_stays_as_it_is(value: msgspec.Struct) -> None:
     assert canonical(value) == by_type(value)
+    assert shown(value) == shown_by_type(value)
     assert b'":"0E-8"' in canonical(value)

@@ -118,7 +118,7 @@ class BookClient:
                     return Conflicted(taken)
                 if not request.dry_run:
                     self.receipts.setdefault(request.account_id, []).extend(taken.changes.receipts)
-                return Taken(book.account.seq, taken.results, balance_view(book.account))
+                return Taken.of(book.account.seq, taken.results, balance_view(book.account))
             case Submit():
                 book = book.fork() if request.dry_run else book
                 entry = book.submit(request.command, context, request_id=request.request_id)

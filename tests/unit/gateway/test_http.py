@@ -4,10 +4,13 @@ import asyncio
 import logging
 import re
 
+import msgspec
 import pytest
 import structlog
 
+from gateway import wire
 from gateway.parts import GatewayLimits
+from gateway.replies import DecisionActions
 from gateway.server import ServerLimits
 from persistence.store import StoreUnavailable
 from tests.unit.gateway.fakes import READ, FakeDoor, opened_door
@@ -58,6 +61,14 @@ async def test_a_batch_is_answered_in_order_and_replayed(door: FakeDoor):
     prop_action_id = first["results"][0]["propActionId"]
     stored = (await door.get(f"/api/v1/prop/decision-actions/{prop_action_id}")).json
     assert (stored["accountId"], stored["result"]["propActionId"]) == (account_id, prop_action_id)
+
+
+async def test_a_batch_passed_on_is_encoded_as_any_reply(door: FakeDoor):
+    path = f"{ACCOUNTS}/{await door.opened()}/decision-actions"
+    actions = [OPEN, {**OPEN, "decisionActionId": "a2", "symbol": "0E-8"}, {**OPEN, "decisionActionId": "a3"}]
+    heard = await door.post(path, {"decisionRunId": "r", "actions": actions})
+    assert [result["status"] for result in heard.json["results"]] == ["executed", "rejected", "executed"]
+    assert heard.body == wire.encoded(msgspec.json.decode(heard.body, type=DecisionActions))
 
 
 async def test_a_key_with_other_content_is_a_conflict(door: FakeDoor):
