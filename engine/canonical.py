@@ -145,5 +145,6 @@ def shown_by_type(value: Any) -> bytes:
 
 
 def _directly(value: Any, encoder: msgspec.json.Encoder) -> bytes | None:
-    quick = direct(type(value))
+    kind: type = type(value)
+    quick = direct(kind)
     return None if quick is None else quick.encoded(value, encoder)
