@@ -1,9 +1,14 @@
-"""RoutedClient: what a client is told when answers get lost on the way."""
+"""RoutedClient: what a client is told when answers get lost on the way, or do not come."""
+
+import asyncio
+from typing import cast
 
 import pytest
 
-from actors.messages import Reply, Request, Submit, Unserved, UnservedReason
-from actors.ports import Lost
+from actors.client import Lane
+from actors.limits import ClientLimits
+from actors.messages import Read, Reply, Request, Submit, Unserved, UnservedReason
+from actors.ports import Host, Lost
 from engine.commands import CompleteAccount, Lifecycle, LiquidateAccount
 from tests.support.floor import floor
 
@@ -49,3 +54,20 @@ async def test_an_end_whose_answer_was_lost_is_not_asked_for_again(command: Life
         assert desk.store.accounts[account].ended_at is not None, "it was done"
         assert isinstance(reply, Unserved)
         assert reply.reason == "outcome_unknown"
+
+
+class SilentHost:
+    name = "silent"
+
+    async def handle(self, requests: tuple[Request, ...]) -> tuple[Reply, ...]:
+        return await asyncio.Future[tuple[Reply, ...]]()
+
+
+async def test_nobody_waits_in_a_lane_for_longer_than_asked() -> None:
+    """Neither whose call is on its way nor who waits for a call to come back."""
+    lane = Lane(cast(Host, SilentHost()), ClientLimits(attempt_ms=60_000, calls_in_flight=1))
+    until = asyncio.get_running_loop().time() + 0.05
+    waiting = [lane.send(Read(account, "r"), until=until) for account in "abc"]
+    async with asyncio.timeout(5):
+        ended = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(each) for each in ended] == [TimeoutError] * 3
