@@ -103,7 +103,9 @@ AtSeq = Annotated[
 ]
 Out = Annotated[
     Path | None,
-    typer.Option("--out", metavar="DIR", help="Parquet tables and report.html go here.", show_default=False),
+    typer.Option(
+        "--out", metavar="DIR", help="Parquet tables, report.html and its plots as .svg go here.", show_default=False
+    ),
 ]
 
 
@@ -187,10 +189,13 @@ def _carried_out(
                 if folder is not None:
                     folder.add(tables)
             if folder is not None:
-                from gateway.simulation.report import page
+                from gateway.simulation.report import drawn, page
 
                 line.say("drawing the report")
-                folder.put(REPORT, page(made, summary, about))
+                plots = drawn(made, summary)
+                folder.put(REPORT, page(made, summary, plots, about))
+                for plot in plots:
+                    folder.put(f"{plot.name}.svg", plot.alone)
         return summary.lines(), pace.seconds
     finally:
         line.clear()

@@ -5,7 +5,7 @@ Everything is inside: figures, plots as SVG, style. No script runs, and the page
 
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
-from typing import Final
+from typing import Final, NamedTuple
 
 from engine.simulation.plan import Plan
 from gateway.simulation import charts
@@ -45,7 +45,7 @@ h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.1rem; margin: 2.2rem 0 .2
 p.note { color: var(--soft); margin: 0 0 .6rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .82rem; }
 th, td { text-align: right; padding: .25rem .4rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; } th { color: var(--soft); font-weight: 600; }
+th:first-child, td:first-child { text-align: left; white-space: normal; } th { color: var(--soft); font-weight: 600; }
 .wide { overflow-x: auto; } svg { width: 100%; height: auto; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; font-size: .87rem; }
 dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
@@ -53,13 +53,32 @@ dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
 POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
 
 
-def page(plan: Plan, summary: Summary, about: Mapping[str, str]) -> str:
-    """The whole page. `about`: how the run was asked for, by name, as it stands at the end."""
+class Plot(NamedTuple):
+    """One plot: its name among files, and as the page shows it."""
+
+    name: str
+    title: str
+    note: str
+    svg: str
+
+    @property
+    def alone(self) -> str:
+        """As a file: on white, since what it is shown on may be dark."""
+        return self.svg.replace("<svg ", '<svg style="background: white" ', 1)
+
+
+def drawn(plan: Plan, summary: Summary) -> list[Plot]:
+    """All plots that this run has something for, in the order of the page."""
     with charts.styled():
-        return "".join(_page(plan, summary, about))
+        return list(_plots(plan, summary))
 
 
-def _page(plan: Plan, summary: Summary, about: Mapping[str, str]) -> Iterator[str]:
+def page(plan: Plan, summary: Summary, plots: Sequence[Plot], about: Mapping[str, str]) -> str:
+    """The whole page. `about`: how the run was asked for, by name, as it stands at the end."""
+    return "".join(_page(plan, summary, plots, about))
+
+
+def _page(plan: Plan, summary: Summary, plots: Sequence[Plot], about: Mapping[str, str]) -> Iterator[str]:
     ticks, symbols = plan.prices.ticks, len(plan.prices.symbols)
     title = f"{plan.size:,} accounts over {ticks:,} ticks"
     yield '<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -74,18 +93,10 @@ def _page(plan: Plan, summary: Summary, about: Mapping[str, str]) -> Iterator[st
     yield '<div class="wide">'
     yield table(summary.lines())
     yield "</div>"
-    yield from _section("Equity", "What accounts were worth at their marks.", charts.equity_fan(summary))
-    yield from _section("Outcomes", "Total return of every account at the end.", charts.outcomes(summary))
-    yield from _section("Drawdowns", "The worst that each account saw.", charts.drawdowns(summary))
-    odds = "Ended by a floor: the maximum drawdown or a rule."
-    yield from _section("Liquidation over time", odds, charts.liquidation_odds(summary))
-    refused = charts.rejections(summary)
-    if refused is not None:
-        yield from _section("Rejections by gate", "The first gate that failed.", refused)
-    if len(swept(plan)) == 1:
-        field = swept(plan)[0]
-        drawn = charts.sensitivity(summary, field, [dict(variant.settings)[field] for variant in plan.variants])
-        yield from _section("Sensitivity", f"What {field} changes; all else, chance included, is the same.", drawn)
+    if len(plan.variants) > charts.LINES_MAX:
+        some = f"Of {len(plan.variants)} variants plots show {charts.LINES_MAX}, {charts.PANELS_MAX} side by side."
+        yield f'<p class="note">{some}</p>'
+    yield from map(_section, plots)
     yield "<h2>How it was run</h2><dl>"
     yield from (f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in about.items())
     yield "</dl></body></html>\n"
@@ -109,5 +120,25 @@ def shown(line: Line, name: str) -> str:
     return f"{value:.2f}" if name == "sharpe_median" else f"{value:,.0f}" if isinstance(value, int | float) else value
 
 
-def _section(title: str, note: str, drawn: str) -> Iterator[str]:
-    yield f'<h2>{escape(title)}</h2><p class="note">{escape(note)}</p>{drawn}'
+def _plots(plan: Plan, summary: Summary) -> Iterator[Plot]:
+    yield Plot("equity", "Equity", "What accounts were worth at their marks.", charts.equity_fan(summary))
+    yield Plot("outcomes", "Outcomes", "Total return of every account at the end.", charts.outcomes(summary))
+    yield Plot("drawdowns", "Drawdowns", "The worst that each account saw.", charts.drawdowns(summary))
+    odds = "Ended by a floor: the maximum drawdown or a rule."
+    yield Plot("liquidation", "Liquidation over time", odds, charts.liquidation_odds(summary))
+    refused = charts.rejections(summary)
+    if refused is not None:
+        gone = sum(summary.rejections(place).get(charts.ENDED, 0) for place in range(len(summary.names)))
+        note = f"The first gate that failed. Left out: {gone:,} actions of accounts that had ended."
+        yield Plot("rejections", "Rejections by gate", note, refused)
+    fields, settings = swept(plan), [dict(variant.settings) for variant in plan.variants]
+    note = f"What {' and '.join(fields)} change; all else, chance included, is the same."
+    if len(fields) == 1:
+        band = charts.sensitivity(summary, fields[0], [each[fields[0]] for each in settings])
+        yield Plot("sensitivity", "Sensitivity", note, band)
+    elif len(fields) == 2:
+        yield Plot("sensitivity", "Sensitivity", f"Share liquidated. {note}", charts.grid(summary, fields, settings))
+
+
+def _section(plot: Plot) -> str:
+    return f'<h2>{escape(plot.title)}</h2><p class="note">{escape(plot.note)}</p>{plot.svg}'

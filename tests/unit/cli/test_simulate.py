@@ -38,7 +38,7 @@ def test_it_writes_tables_and_a_report(capsys: pytest.CaptureFixture[str], tmp_p
     assert (said["accounts"], said["ticks"], said["out"]) == (3, 60, str(tmp_path / "run"))
     assert said["variants"][0]["accounts"] == 3
     written = {path.name for path in (tmp_path / "run").iterdir()}
-    assert {"accounts.parquet", "equity.parquet", "report.html"} <= written
+    assert {"accounts.parquet", "equity.parquet", "report.html", "equity.svg", "liquidation.svg"} <= written
 
 
 def test_one_seed_writes_the_same_bytes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from engine.simulation.plan import Plan, Variant
 from engine.simulation.simulate import chunks
 from engine.simulation.synthetic import synthetic
 from engine.simulation.traders import TRADERS, Random
-from gateway.simulation.report import page
+from gateway.simulation import report
 from gateway.simulation.summary import Summary
 from gateway.simulation.writing import Folder
 from tests.support.ledger_page import policy
@@ -30,6 +30,10 @@ def plan(**settings: Any) -> Plan:
     )
     given: dict[str, Any] = {"prices": synthetic(5, ticks=300), "acting": Random, "variants": variants, "accounts": 6}
     return Plan(**given | settings)
+
+
+def page(made: Plan, summary: Summary, about: dict[str, str]) -> str:
+    return report.page(made, summary, report.drawn(made, summary), about)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +80,7 @@ def test_the_page_has_all_plots_and_asks_nobody_for_anything(gathered: tuple[Pla
     assert "default-src 'none'" in drawn
     addresses = set(re.findall(r"https?://[^\s\"'<)]+", drawn))
     assert addresses <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}, "names, not places to go to"
-    assert not re.search(r"<(link|img|iframe|script)|url\((?!#)|@import|src=", drawn)
+    assert not re.search(r"<(link|img|iframe|script)|url\((?!#)|@import|src=|data:", drawn)
     assert drawn == page(made, summary, {"prices": "synthetic:5 <script>"}), "the same run is the same page"
 
 
@@ -88,6 +92,26 @@ def test_a_page_can_be_drawn_of_accounts_that_did_nothing() -> None:
     drawn = page(made, summary, {})
     assert drawn.count("<svg") == 4
     assert "Rejections" not in drawn
+
+
+def test_a_page_of_many_variants_draws_some_lines_and_the_whole_grid() -> None:
+    figures = [(str(most), str(fee)) for most in (1, 5, 10) for fee in (0, 5, 20)]
+    variants = tuple(
+        Variant(
+            name=f"max_leverage {most}, fee_bps {fee}",
+            policy=policy(max_leverage=most, fee_bps=fee),
+            settings=(("max_leverage", most), ("fee_bps", fee)),
+        )
+        for most, fee in figures
+    )
+    made = plan(variants=variants, accounts=2, prices=synthetic(5, ticks=60))
+    summary = Summary(made)
+    for tables in chunks(made):
+        summary.add(tables)
+    drawn = page(made, summary, {})
+    assert "Of 9 variants plots show 6, 4 side by side." in drawn
+    assert drawn.count("%</text>") >= 9, "a cell of the grid for each"
+    assert "data:image" not in drawn, "the page's own policy would not show it"
 
 
 def test_a_folder_holds_the_whole_run(tmp_path: Path, gathered: tuple[Plan, Summary, dict[str, Any]]) -> None:
