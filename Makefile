@@ -9,7 +9,7 @@ PARALLEL := $(FAST) tests/contract tests/differential tests/simulation tests/int
 SERIAL := tests/e2e/recovery tests/e2e/cluster tests/e2e/cli tests/chaos
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check chaos fmt client bench lock clean
+.PHONY: help install run test check chaos fmt client bench bench-plots lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,12 @@ client: install ## write the client's models again, after a reply or a request h
 
 bench: install ## measure throughput and latency on this machine
 	$(BIN)/python -m benchmarks
+
+CURVES := core marking recovery scaling
+bench-plots: install ## measure what has a curve, and draw it into docs/images/performance (a quarter of an hour)
+	mkdir -p build
+	$(BIN)/python -m benchmarks $(CURVES) --json > build/curves.json
+	$(BIN)/python -m benchmarks.plots build/curves.json
 
 lock: ## resolve pyproject.toml again into requirements.lock
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv

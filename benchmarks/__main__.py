@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from benchmarks import core, growth, marking, memory, recovery
+from benchmarks import core, growth, marking, memory, recovery, scaling
 from benchmarks.actions import table as actions
 from benchmarks.timing import Figure
 
@@ -17,6 +17,7 @@ BENCHMARKS: Final[Mapping[str, Callable[[], Iterator[Figure]]]] = {
     "recovery": recovery.figures,
     "memory": memory.figures,
     "growth": growth.figures,
+    "scaling": scaling.figures,
 }
 
 

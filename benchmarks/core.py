@@ -89,7 +89,8 @@ def figures() -> Iterator[Figure]:
     for positions in (0, 5):
         yield _of_actions(f"open, {positions} other positions", opens(), Bench(positions=positions))
         yield _of_actions(f"reject with maxQuantity, {positions} positions", refused(), Bench(positions=positions))
-    yield _of_actions("open, 20,000 actions behind it", opens(), Bench(history=20_000))
+    for history in (200, 2_000, 20_000):
+        yield _of_actions(f"open, {history:,} actions behind it", opens(), Bench(history=history))
     for positions in (1, 5, 10):
         yield _of_marks(positions, Bench(positions=positions))
 

@@ -16,7 +16,7 @@ from typing import Final
 import psutil
 
 from benchmarks.actions.table import THROUGHPUT, quoted
-from gateway.load import WARM_UP, Plan, load
+from gateway.load import Answers, Plan, load
 from tests.support.served import TOKEN, Served, served
 
 ACCOUNTS: Final = 64
@@ -24,7 +24,13 @@ SECONDS: Final = 5.0
 CORES: Final = os.cpu_count() or 1
 SHAPES: Final = ((64, 1), (64, 10), (1, 1))
 """Connections, actions a request."""
-KINDS: Final = {"AccountActor": "account actor", "Supervisor": "supervisor", "gcs_server": "ray", "raylet": "ray"}
+KINDS: Final = {
+    "AccountActor": "account actor",
+    "PersisterActor": "persister",
+    "Supervisor": "supervisor",
+    "gateway.commands.sibling": "gateway",
+}
+"""By a part of the command line; whatever else the program has started is Ray's."""
 
 
 def main() -> int:
@@ -39,35 +45,44 @@ def main() -> int:
 
 def _measure(engine: Served, ids: list[str], connections: int, actions: int) -> None:
     plan = Plan(url=engine.url, token=TOKEN, accounts=ids, connections=connections, actions=actions, seconds=SECONDS)
-    before = _cpu_s(engine)
-    answers = asyncio.run(load(plan))
-    after = _cpu_s(engine)
-    done = answers.actions_per_s * SECONDS * (1 + WARM_UP)
+    answers, each_us, _ = spent_us(engine, engine.postmaster(), plan)
     asked = f"{connections} connections, {actions} in a request"
     print(f"{asked}: {answers.actions_per_s:,.0f} actions/s, {answers.by_status}")
-    each_us = {kind: (seconds - before.get(kind, 0.0)) / done * 1e6 for kind, seconds in after.items()}
     for kind in sorted(each_us, key=each_us.__getitem__, reverse=True):
         print(f"  {kind:14} {each_us[kind]:8,.0f} us an action")
     all_us = sum(each_us.values())
     print(f"  {'all':14} {all_us:8,.0f} us an action: at most {CORES / all_us * 1e6:,.0f} a second", flush=True)
 
 
-def _cpu_s(engine: Served) -> dict[str, float]:
+def spent_us(engine: Served, postmaster: psutil.Process, plan: Plan) -> tuple[Answers, dict[str, float], int]:
+    """Carry out a plan; what came back, the CPU that an action took, by kind of process, and how many were done."""
+    done_before, before = _done(engine), _cpu_s(engine, postmaster)
+    answers = asyncio.run(load(plan))
+    after = _cpu_s(engine, postmaster)
+    done = _done(engine) - done_before
+    return answers, {kind: (seconds - before.get(kind, 0.0)) / done * 1e6 for kind, seconds in after.items()}, done
+
+
+def _done(engine: Served) -> int:
+    """Actions so far: also of the warm-up, and those answered after the end, which no rate counts."""
+    return int(engine.execute("SELECT count(*) FROM prop_decision_actions")[0][0])
+
+
+def _cpu_s(engine: Served, postmaster: psutil.Process) -> dict[str, float]:
     """CPU seconds so far, by kind of process; of those that live. The client is this process."""
     spent = {"client": time.process_time()}
-    for kind, process in _processes(engine):
+    for kind, process in _processes(engine, postmaster):
         times = process.cpu_times()
         spent[kind] = spent.get(kind, 0.0) + times.user + times.system
     return spent
 
 
-def _processes(engine: Served) -> Iterator[tuple[str, psutil.Process]]:
+def _processes(engine: Served, postmaster: psutil.Process) -> Iterator[tuple[str, psutil.Process]]:
     program = psutil.Process(engine.run["pid"])
     yield "gateway", program
     for process in program.children(recursive=True):
         command = " ".join(process.cmdline())
         yield next((kind for part, kind in KINDS.items() if part in command), "ray"), process
-    postmaster = engine.postmaster()
     for process in (postmaster, *postmaster.children(recursive=True)):
         yield "postgres", process
 
