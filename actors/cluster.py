@@ -37,6 +37,7 @@ OPENINGS_MAX: Final = 3
 _LOCAL_ENVIRONMENT: Final = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # Ray's own switch for "one machine": every port on 127.0.0.1
     "RAY_worker_niceness": "0",  # hosts serve requests; at Ray's nice 15 any busy neighbour starves them
+    "RAY_task_events_report_interval_ms": "0",  # a record of calls for a dashboard that is not there
     "RAY_DEDUP_LOGS": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
 }

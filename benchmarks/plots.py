@@ -124,7 +124,6 @@ def _batches(picture: Picture, rows: Sequence[Row]) -> bool:
     points = list(_points(rows, "scaling", r"([\d,]+) actions? a request.*"))
     axes = _axes(picture, "actions a request", "µs from one action to the next", "Durable actions over HTTP by batch")
     _pair(axes, points, "measured", "model: CPU of all processes over the cores")
-    axes.set_xticks([point.x for point in points])
     return bool(points)
 
 
@@ -181,6 +180,7 @@ def _pair(axes: Axes, points: Sequence[Point], ours: str, theirs: str) -> None:
         [point.x for point in points], [point.row.baseline for point in points], "s--", color=BASELINE, label=theirs
     )
     axes.set_ylim(bottom=0)
+    axes.set_xticks([point.x for point in points])
     axes.legend(frameon=False)
 
 
