@@ -40,7 +40,7 @@ class AccountActor:
         )
         node = ray.get_runtime_context().get_node_id()
         self._host = AccountHost(self._name, store, self._appender(config, store), config.host, node=node)
-        self._line = await self._resources.enter_async_context(listening(self.handle))
+        self._line = await self._resources.enter_async_context(listening(self.handle, direct=config.direct_lines))
         self._made.set()
 
     def _appender(self, config: RuntimeConfig, store: PostgresStore) -> Appender:

@@ -26,6 +26,8 @@ from persistence.store import Created, Store, StoreUnavailable, append_of
 
 Answer = TypeVar("Answer")
 
+LANE_IDLE_S: Final = 60.0
+"""A host that was not called for so long is let go of. Hosts come and go; what is kept for each is a connection."""
 NOTHING: Final = Changes((), (), (), ())
 _UNANSWERED: Final = Unserved("outcome_unknown", "no answer within the deadline; sending the same ids again is safe")
 
@@ -38,12 +40,22 @@ class Lane:
         self._limits = limits
         self._waiting: list[tuple[Request, asyncio.Future[Reply]]] = []
         self._in_flight: set[asyncio.Task[None]] = set()
+        self._used_at = _time_s()
+
+    def is_idle_since(self, time_s: float) -> bool:
+        """Whether nothing was sent since then, on the loop's clock, and nothing is on its way."""
+        return self._used_at < time_s and not self._waiting and not self._in_flight
+
+    def close(self) -> None:
+        """Let go of the host."""
+        self._host.hang_up()
 
     async def send(self, request: Request, *, until: float | None = None) -> Reply:
         """Raises `Lost`, and `TimeoutError` where none is there by then, on the loop's clock: a timer on the answer
         takes a third of what a timeout around it would."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Reply] = loop.create_future()
+        self._used_at = loop.time()
         self._waiting.append((request, answer))
         self._depart()
         if until is None:
@@ -239,8 +251,15 @@ class RoutedClient:
     def _lane(self, host: str) -> Lane:
         lane = self._lanes.get(host)
         if lane is None:
+            self._let_go()
             lane = self._lanes[host] = Lane(self._reach(host), self._limits)
         return lane
+
+    def _let_go(self) -> None:
+        """Of the lanes that nobody uses: mostly their hosts are gone. With each new one, so they never pile up."""
+        before_s = _time_s() - LANE_IDLE_S
+        for host in [name for name, lane in self._lanes.items() if lane.is_idle_since(before_s)]:
+            self._lanes.pop(host).close()
 
 
 def _time_s() -> float:

@@ -11,7 +11,9 @@ import asyncio
 import hmac
 import itertools
 import os
+import socket
 import struct
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final, cast
@@ -32,9 +34,12 @@ SECRET_BYTES: Final = 32
 UNREAD_BYTES_MAX: Final = 64 * 1024 * 1024
 """What a caller keeps for an actor that does not read; past it a call is `Lost` at once."""
 LINES_MAX: Final = 256
-"""Into one actor: one for each gateway, or account actor, that calls it."""
+"""Into one actor: one for each gateway, or account actor, that calls it. Who comes later calls through Ray."""
 HELLO_S: Final = 2.0
 """For a connection to be made and the secret to be said."""
+VANISHED_S: Final = 10
+"""Of silence of the other end's kernel: a node that lost its power or its network says no goodbye, and without this a
+line to it would be held for whole for a quarter of an hour. A process that is merely stopped is not silent here."""
 
 _HEAD: Final = struct.Struct("!IIB")
 """Length of what follows, number of the call, kind."""
@@ -72,6 +77,7 @@ class _Framed(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        _watch(transport.get_extra_info("socket"))
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -107,12 +113,14 @@ class Line(_Framed):
 
     @classmethod
     async def opened(cls, at: LineAt) -> "Line":
-        """A line whose actor knows us. Raises `Lost` where the actor is another one by now, `OSError` or `TimeoutError`
-        where its port cannot be reached."""
+        """A line whose actor knows us. Raises `OSError` (`TimeoutError` is one) where its port cannot be reached, or
+        hangs up on us: it has lines enough, or is another actor's by now."""
         async with asyncio.timeout(HELLO_S):
             _, line = await asyncio.get_running_loop().create_connection(cls, at.host, at.port)
             try:
                 await line._asked(0, _HELLO, at.secret)
+            except Lost as refused:
+                raise ConnectionRefusedError(f"not let in: {refused}") from refused
             except BaseException:
                 line.close()
                 raise
@@ -160,8 +168,12 @@ class Line(_Framed):
 
 
 @asynccontextmanager
-async def listening(answering: Answering) -> AsyncIterator[bytes]:
-    """A line server of this actor, on its node's address; what its `line` method tells those who call."""
+async def listening(answering: Answering, *, direct: bool) -> AsyncIterator[bytes]:
+    """A line server of this actor, on its node's address; what its `line` method tells those who call: nothing where
+    calls are not to be `direct`, when no port is opened."""
+    if not direct:
+        yield b""
+        return
     server = LineServer(answering)
     at = await server.start(node_address())
     try:
@@ -245,12 +257,27 @@ class _End(_Framed):
         except Exception as error:  # the caller is told, or would wait for its deadline
             if not isinstance(error, OURS):
                 log.exception("line_call_failed")
-            self.send(number, _FAILED, msgspec.msgpack.encode(_Failure(type(error).__name__, str(error))))
+            self.send(number, _FAILED, msgspec.msgpack.encode(_Failure(_name_of(error), str(error))))
         else:
             self.send(number, _ANSWER, answer)
 
     def close(self) -> None:
         self._transport.close()
+
+
+def _watch(ours: socket.socket) -> None:
+    """Have the kernel break the line, idle or not, once the other end's has said nothing for `VANISHED_S`."""
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if sys.platform == "linux":  # elsewhere it takes what the system is set to
+        ours.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, VANISHED_S // 2)
+        ours.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
+        ours.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, VANISHED_S - VANISHED_S // 2)
+        ours.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, VANISHED_S * 1000)
+
+
+def _name_of(error: Exception) -> str:
+    """Of ours, which the other end knows: a kind of `Lost` is `Lost`."""
+    return next((known for known, ours in _RAISED.items() if isinstance(error, ours)), type(error).__name__)
 
 
 def _raised(data: bytes) -> Exception:

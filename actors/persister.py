@@ -35,7 +35,7 @@ class PersisterActor:
         )
         self._committer = committer_over(store, config.persister)
         self._resources.push_async_callback(self._committer.close)
-        self._line = await self._resources.enter_async_context(listening(self.append))
+        self._line = await self._resources.enter_async_context(listening(self.append, direct=config.direct_lines))
         self._made.set()
 
     async def line(self) -> bytes:

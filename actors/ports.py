@@ -118,6 +118,10 @@ class Host(Protocol):
     async def close(self) -> None:
         """Finish what is in flight, snapshot everything, hold nothing."""
 
+    def hang_up(self) -> None:
+        """Let go of what was opened to reach it, which is nothing where it is in this process; a later call opens it
+        again. What is in flight is `Lost`."""
+
 
 class Fleet(Protocol):
     """Makes, finds and ends hosts."""

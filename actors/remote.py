@@ -89,6 +89,9 @@ class RayHost:
     async def close(self) -> None:
         await self._asked("close", deadline_s=CLOSE_DEADLINE_S)
 
+    def hang_up(self) -> None:
+        self._requests.close()
+
     async def _asked(self, method: str, *args: object, deadline_s: float = CONTROL_DEADLINE_S) -> Any:
         actor = await self.actor()
         return await answer(getattr(actor, method).remote(*args), deadline_s)

@@ -135,6 +135,9 @@ class Residence:
         self._closed = True
         await self._outbox.close()
 
+    def hang_up(self) -> None:
+        """Nothing was opened: whoever calls is in this process."""
+
     def _refuse_when(self, ending: bool) -> None:
         if ending:
             raise Lost(f"{self.name} is closing")

@@ -9,6 +9,7 @@ import structlog
 
 from actors.calling import CONTROL_DEADLINE_S, answer
 from actors.lines import Line, LineAt
+from actors.ports import Silent
 
 log = structlog.get_logger(__name__)
 
@@ -30,31 +31,52 @@ class Road:
         self._by_ray_until_s = 0.0
 
     async def call(self, data: bytes, deadline_s: float) -> bytes:
-        """The answer. Raises `Lost` (`Silent` past the deadline), or what the actor raised."""
-        line = self._line if self._line is not None and not self._line.is_broken else await self._opened()
+        """The answer. Raises `Lost` (`Silent` past the deadline, whatever it was that took so long), or what the actor
+        raised."""
+        line = self._line
+        if line is None or line.is_broken:
+            return await self._call_anew(data, asyncio.get_running_loop().time() + deadline_s)
+        return await line.call(data, deadline_s)
+
+    async def _call_anew(self, data: bytes, until_s: float) -> bytes:
+        try:
+            async with asyncio.timeout_at(until_s):
+                line = await self._opened()
+                actor = await self._reached() if line is None else None
+        except TimeoutError as silent:
+            raise Silent("the actor was not reached within the deadline") from silent
+        left_s = until_s - asyncio.get_running_loop().time()
         if line is not None:
-            return await line.call(data, deadline_s)
-        actor = await self._reached()
-        answered: bytes = await answer(getattr(actor, self._method).remote(data), deadline_s)
+            return await line.call(data, left_s)
+        answered: bytes = await answer(getattr(actor, self._method).remote(data), left_s)
         return answered
 
     async def _opened(self) -> Line | None:
-        now_s = asyncio.get_running_loop().time()
-        if not self._direct or now_s < self._by_ray_until_s:
+        if not self._direct:
             return None
         async with self._opening:
-            if self._line is None or self._line.is_broken:
-                self._line = None
-                actor = await self._reached()
-                at = msgspec.msgpack.decode(await answer(actor.line.remote(), CONTROL_DEADLINE_S), type=LineAt)
-                try:
-                    self._line = await Line.opened(at)
-                except (OSError, TimeoutError) as unreached:
-                    self._by_ray_until_s = now_s + RETRY_S
-                    log.warning("line_unreachable", host=at.host, port=at.port, why=str(unreached))
+            now_s = asyncio.get_running_loop().time()
+            if now_s >= self._by_ray_until_s and (self._line is None or self._line.is_broken):
+                self._line = await self._reopened(now_s)
             return self._line
 
+    async def _reopened(self, now_s: float) -> Line | None:
+        self._line = None
+        actor = await self._reached()
+        told: bytes = await answer(actor.line.remote(), CONTROL_DEADLINE_S)
+        if not told:  # the actor was made under other settings
+            self._by_ray_until_s = now_s + RETRY_S
+            return None
+        at = msgspec.msgpack.decode(told, type=LineAt)
+        try:
+            return await Line.opened(at)
+        except OSError as unreached:
+            self._by_ray_until_s = now_s + RETRY_S
+            log.warning("line_unreachable", host=at.host, port=at.port, why=str(unreached))
+            return None
+
     def close(self) -> None:
-        """Let the line go."""
+        """Let the line go; a later call opens another."""
         if self._line is not None:
             self._line.close()
+            self._line = None

@@ -159,6 +159,9 @@ class HostSeenBy(Host):
     async def close(self) -> None:
         await self._asked(self._called.host.close)
 
+    def hang_up(self) -> None:
+        self._called.host.hang_up()
+
     async def _asked(self, work: Callable[[], Awaitable[Answer]]) -> Answer:
         return await self._caller.out(lambda: self._sent(work))
 

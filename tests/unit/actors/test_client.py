@@ -1,16 +1,19 @@
 """RoutedClient: what a client is told when answers get lost on the way, or do not come."""
 
 import asyncio
+import math
+from functools import partial
 from typing import cast
 
 import pytest
 
-from actors.client import Lane
+from actors import client
+from actors.client import Lane, RoutedClient
 from actors.limits import ClientLimits
 from actors.messages import Read, Reply, Request, Submit, Unserved, UnservedReason
 from actors.ports import Host, Lost
 from engine.commands import CompleteAccount, Lifecycle, LiquidateAccount
-from tests.support.floor import floor
+from tests.support.floor import eventually, floor
 
 
 @pytest.mark.parametrize("reason", ["overloaded", "quarantined"])
@@ -71,3 +74,49 @@ async def test_nobody_waits_in_a_lane_for_longer_than_asked() -> None:
     async with asyncio.timeout(5):
         ended = await asyncio.gather(*waiting, return_exceptions=True)
     assert [type(each) for each in ended] == [TimeoutError] * 3
+
+
+class Called:
+    """A host far away: called, hung up on, and answering when it is told to."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.calls = 0
+        self.hung_up = 0
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+
+    async def handle(self, requests: tuple[Request, ...]) -> tuple[Reply, ...]:
+        self.calls += 1
+        await self.may_answer.wait()
+        return tuple(Unserved("unknown_account", "") for _ in requests)
+
+    def hang_up(self) -> None:
+        self.hung_up += 1
+
+
+async def test_hosts_that_nobody_calls_any_more_are_let_go_of_when_others_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hosts come and go for as long as a gateway lives: what it holds for each must not pile up. One with a call in
+    flight is in use, however long it takes."""
+    hosts: dict[str, Called] = {}
+
+    def reach(name: str) -> Called:
+        return hosts.setdefault(name, Called(name))
+
+    async with floor() as desk:
+        routed = RoutedClient(desk.supervisor, desk.store, reach, ClientLimits(), entropy=bytes)  # type: ignore[arg-type]  # all that a lane calls
+        monkeypatch.setattr(client, "LANE_IDLE_S", -1.0)  # what was used by now is idle
+        lane = routed._lane("busy")
+        hosts["busy"].may_answer.clear()
+        in_flight = asyncio.create_task(lane.send(Read("a", "r")))
+        await eventually(lambda: hosts["busy"].calls == 1)
+        for name in ("gone", "new"):
+            await routed._lane(name).send(Read("b", "r"))
+            await eventually(partial(routed._lane(name).is_idle_since, math.inf))
+        assert {name: host.hung_up for name, host in hosts.items()} == {"busy": 0, "gone": 1, "new": 0}
+        hosts["busy"].may_answer.set()
+        assert isinstance(await in_flight, Unserved)
+        assert routed._lane("busy") is lane
+        monkeypatch.setattr(client, "LANE_IDLE_S", 60.0)
+        routed._lane("newer")
+        assert set(routed._lanes) == {"busy", "new", "newer"}

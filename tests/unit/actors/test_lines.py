@@ -1,8 +1,10 @@
 """Lines: a call gets its own answer or is told that it will get none, and nobody without the secret gets any."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from socket import TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_USER_TIMEOUT
 
 import msgspec
 import pytest
@@ -150,10 +152,25 @@ async def test_a_defect_is_told_and_the_line_goes_on() -> None:
         line.close()
 
 
+class Hung(Silent):
+    """A kind of `Lost` that the other end need not know."""
+
+
+async def test_a_kind_of_lost_arrives_as_lost() -> None:
+    async def give_up(_: bytes) -> bytes:
+        raise Hung("the persister says nothing")
+
+    async with served(give_up) as (_, at):
+        line = await Line.opened(at)
+        with pytest.raises(Lost, match="the persister says nothing"):
+            await line.call(b"", DEADLINE_S)
+        line.close()
+
+
 async def test_another_actor_on_the_same_port_is_not_the_one_that_was_meant() -> None:
     desk = Desk()
     async with served(desk) as (_, at):
-        with pytest.raises(Lost):
+        with pytest.raises(ConnectionRefusedError):
             await Line.opened(msgspec.structs.replace(at, secret=b"?" * lines.SECRET_BYTES))
 
 
@@ -191,7 +208,7 @@ async def test_lines_into_an_actor_are_limited(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(lines, "LINES_MAX", 1)
     async with served(echo) as (_, at):
         line = await Line.opened(at)
-        with pytest.raises(Lost):
+        with pytest.raises(ConnectionRefusedError):
             await Line.opened(at)
         assert await line.call(b"still here", DEADLINE_S) == b"still here"
         line.close()
@@ -232,6 +249,24 @@ async def test_closing_answers_what_was_asked() -> None:
     async with asyncio.timeout(DEADLINE_S):
         while not line.is_broken:
             await asyncio.sleep(0)
+
+
+async def test_both_ends_notice_a_node_that_vanishes() -> None:
+    """It closes nothing, so only the kernel can tell: by probes where the line is idle, else by what is not acked."""
+    async with served(echo) as (server, at):
+        line = await Line.opened(at)
+        for end in (line, *server.ends):
+            ours = end._transport.get_extra_info("socket")
+            probed = [ours.getsockopt(socket.IPPROTO_TCP, each) for each in (TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT)]
+            assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            assert probed[0] + probed[1] * probed[2] == lines.VANISHED_S
+            assert ours.getsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT) == lines.VANISHED_S * 1000
+        line.close()
+
+
+async def test_no_port_is_opened_where_calls_are_not_direct() -> None:
+    async with lines.listening(echo, direct=False) as told:
+        assert told == b""
 
 
 async def _until_closed(reader: asyncio.StreamReader) -> bytes:

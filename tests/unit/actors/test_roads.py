@@ -10,9 +10,9 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from actors import roads
+from actors import lines, roads
 from actors.lines import LineAt, LineServer
-from actors.ports import Lost
+from actors.ports import Lost, Silent
 from actors.roads import Road
 
 DEADLINE_S = 5.0
@@ -107,6 +107,60 @@ async def test_a_broken_line_is_opened_again() -> None:
                 await asyncio.sleep(0)
         assert await road.call(b"", DEADLINE_S) == b"by line"
         assert (actor.line.times, actor.handle.times) == (2, 0)
+        road.close()
+
+
+async def test_who_is_not_let_in_calls_through_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the account actor that comes after as many as a persister has lines for."""
+    monkeypatch.setattr(lines, "LINES_MAX", 1)
+    async with on_the_phone() as (actor, _):
+        first, second = (Road(actor.reached, "handle", direct=True) for _ in range(2))
+        assert await first.call(b"", DEADLINE_S) == b"by line"
+        assert [await second.call(b"", DEADLINE_S) for _ in range(2)] == [b"over Ray"] * 2
+        assert actor.line.times == 2
+        first.close()
+
+
+async def test_an_actor_that_has_no_line_is_called_through_ray() -> None:
+    """It was made under other settings, and outlived a gateway's."""
+    async with on_the_phone() as (actor, _):
+        actor.line.result = b""
+        road = Road(actor.reached, "handle", direct=True)
+        assert [await road.call(b"", DEADLINE_S) for _ in range(2)] == [b"over Ray"] * 2
+        assert actor.line.times == 1
+
+
+async def test_of_many_calls_at_once_one_finds_out_that_a_port_cannot_be_reached() -> None:
+    actor = Actor(nobody_at())
+    road = Road(actor.reached, "handle", direct=True)
+    assert await asyncio.gather(*(road.call(b"", DEADLINE_S) for _ in range(5))) == [b"over Ray"] * 5
+    assert actor.line.times == 1
+
+
+class Unfound(Actor):
+    """Ray's head does not say where it is."""
+
+    async def reached(self) -> "Actor":
+        await asyncio.Event().wait()
+        return self
+
+
+@pytest.mark.parametrize("direct", [True, False])
+async def test_the_deadline_of_a_call_holds_for_all_of_it(direct: bool) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        with pytest.raises(Silent):
+            await Road(Unfound(nobody_at()).reached, "handle", direct=direct).call(b"", 0.01)
+
+
+async def test_a_road_that_was_closed_opens_another_line() -> None:
+    async with on_the_phone() as (actor, server):
+        road = Road(actor.reached, "handle", direct=True)
+        await road.call(b"", DEADLINE_S)
+        road.close()
+        assert await road.call(b"", DEADLINE_S) == b"by line"
+        async with asyncio.timeout(DEADLINE_S):
+            while len(server.ends) != 1:
+                await asyncio.sleep(0)
         road.close()
 
 
