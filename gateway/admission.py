@@ -40,6 +40,8 @@ class Admission:
         self._rates = Rates(rate or RateLimit(), monotonic=monotonic)
         self.in_flight = 0
         self.streams = 0
+        metrics.in_flight.set_function(lambda: self.in_flight)
+        metrics.streams.set_function(lambda: self.streams)
         self.draining = False
         """Once set, nothing new is admitted; what is in flight is finished."""
 
@@ -49,7 +51,7 @@ class Admission:
             raise self._refusal("shutting_down")
         if self.in_flight >= self._in_flight_max:
             raise self._refusal("overloaded", f"{self._in_flight_max} requests are in flight")
-        self._count(1)
+        self.in_flight += 1
         return Place(self)
 
     def take_of(self, token_id: str) -> None:
@@ -64,17 +66,13 @@ class Admission:
 
     def give_back(self, token_id: str | None) -> None:
         """A place in flight, and of a token where it has one."""
-        self._count(-1)
+        self.in_flight -= 1
         if token_id is not None:
             left = self._of_token[token_id] - 1
             if left:
                 self._of_token[token_id] = left
             else:
                 del self._of_token[token_id]
-
-    def _count(self, more: int) -> None:
-        self.in_flight += more
-        self._metrics.in_flight.set(self.in_flight)
 
     @contextmanager
     def stream_of(self, token_id: str) -> Iterator[None]:
@@ -85,7 +83,6 @@ class Admission:
             raise self._refusal("rate_limited", f"{self._streams_per_token_max} streams of this token are open")
         self.streams += 1
         self._streams_of_token[token_id] += 1
-        self._metrics.streams.set(self.streams)
         try:
             yield
         finally:
@@ -93,7 +90,6 @@ class Admission:
             self._streams_of_token[token_id] -= 1
             if not self._streams_of_token[token_id]:
                 del self._streams_of_token[token_id]
-            self._metrics.streams.set(self.streams)
 
     def _refusal(self, code: str, detail: str = "", *, retry_after_s: int | None = None) -> Problem:
         self._metrics.shed(code)

@@ -8,6 +8,7 @@ for `STALE_SECONDS_MAX`: accounts that live in memory can still be read.
 
 import asyncio
 import hmac
+import math
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -66,7 +67,7 @@ class TokenRing:
     async def find(self, token: str) -> TokenRow | None:
         """The live row of this token, or None. Raises `StoreUnavailable` when there is no list recent enough."""
         arrived = self._monotonic()
-        age = self._age()
+        age = self._age(arrived)
         if age > WAIT_SECONDS:
             await self._read_after(arrived)
         elif age > REFRESH_SECONDS:
@@ -77,8 +78,8 @@ class TokenRing:
             found = self._match(token)
         return found
 
-    def _age(self) -> float:
-        return float("inf") if self._read_at is None else self._monotonic() - self._read_at
+    def _age(self, at: float) -> float:
+        return math.inf if self._read_at is None else at - self._read_at
 
     def _match(self, token: str) -> TokenRow | None:
         digest, now, found = sha256(token), self._clock(), None
@@ -107,7 +108,7 @@ class TokenRing:
         for _ in range(2):
             if self._read_at is None or self._read_at < moment:
                 await asyncio.shield(self._refresh())
-        if self._age() > STALE_SECONDS_MAX:
+        if self._age(self._monotonic()) > STALE_SECONDS_MAX:
             raise StoreUnavailable("the token list cannot be read")
 
     async def _read(self) -> None:
