@@ -198,13 +198,14 @@ class RoutedClient:
         return _UNANSWERED
 
     async def read(self, account_id: str, *, request_id: str) -> Reading | None:
-        """Live where hosted, else from storage. Raises `StoreUnavailable`, or `LedgerBroken` for a ledger that does not
-        hold."""
-        place = self._places.get(account_id) or await self._whereabouts(account_id)
+        """Live where hosted, else from storage, which knows all that is durable; also where nobody has answered in the
+        time of one attempt. Raises `StoreUnavailable`, or `LedgerBroken` for a ledger that does not hold."""
+        until = _time_s() + self._limits.attempt_ms / 1000
+        place = self._places.get(account_id) or await self._whereabouts(account_id, until)
         if place is not None:
             try:
-                reply = await self._lane(place).send(Read(account_id, request_id))
-            except Lost:
+                reply = await self._lane(place).send(Read(account_id, request_id), until=until)
+            except (Lost, TimeoutError):
                 reply = Unserved("not_hosted", "the host was lost")
             if isinstance(reply, Reading):
                 return reply
@@ -241,11 +242,12 @@ class RoutedClient:
         self._places[account_id] = place.host
         return place.host
 
-    async def _whereabouts(self, account_id: str) -> str | None:
+    async def _whereabouts(self, account_id: str, until: float) -> str | None:
         try:
-            place = await self._overseer.whereabouts(account_id)
-        except Lost:
-            return None  # storage knows all that is durable
+            async with asyncio.timeout_at(until):
+                place = await self._overseer.whereabouts(account_id)
+        except (Lost, TimeoutError):
+            return None
         return place.host if place else None
 
     def _lane(self, host: str) -> Lane:

@@ -23,6 +23,7 @@ from actors.persister import RemotePersisterActor
 from actors.ports import Lost, Silent
 from actors.runtime import RuntimeConfig, packed_config
 from actors.supervisor_actor import RemoteSupervisorActor
+from persistence.store import StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -120,7 +121,7 @@ class CoreActors:
             actor = await asyncio.to_thread(find, name, self._config.namespace)
             await answer(actor.close.remote(), CLOSE_DEADLINE_S)
             ray.kill(actor)
-        except Lost as lost:
+        except (Lost, StoreUnavailable) as lost:  # Postgres may go first: what it was to be told, it can do without
             log.warning("core_actor_not_closed", actor=name, why=str(lost))  # safe: recovery needs no farewell
 
     async def _opened(self, name: str) -> None:

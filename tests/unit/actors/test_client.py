@@ -76,6 +76,22 @@ async def test_nobody_waits_in_a_lane_for_longer_than_asked() -> None:
     assert [type(each) for each in ended] == [TimeoutError] * 3
 
 
+async def test_a_read_waits_for_a_silent_host_no_longer_than_one_attempt() -> None:
+    """Not first for the calls before it and then for its own: what storage knows is the answer, too."""
+    async with floor() as desk:
+        account = await desk.trading("a")
+        desk.client._places[account] = "silent"
+        desk.client._limits = ClientLimits(attempt_ms=100)
+        desk.client._lanes["silent"] = lane = Lane(cast(Host, SilentHost()), ClientLimits(calls_in_flight=1))
+        in_flight = asyncio.create_task(lane.send(Read("b", "r")))
+        await eventually(lambda: bool(lane._in_flight))
+        async with asyncio.timeout(2):
+            reading = await desk.client.read(account, request_id="r")
+        assert reading is not None
+        assert reading.account.status == "active"
+        in_flight.cancel()
+
+
 class Called:
     """A host far away: called, hung up on, and answering when it is told to."""
 

@@ -2,13 +2,17 @@
 
 import asyncio
 from collections import Counter
+from concurrent.futures import Future
 from typing import Never
 
 import pytest
+from structlog.testing import capture_logs
 
+from actors import cluster
 from actors.cluster import OPENINGS_MAX, CoreActors
 from actors.ports import Lost
 from actors.runtime import RuntimeConfig
+from persistence.store import StoreUnavailable
 
 
 class LosesOpenings(CoreActors):
@@ -51,3 +55,32 @@ async def test_actors_that_hang_do_not_keep_a_program_from_ending() -> None:
     core = HangsAtItsEnd(RuntimeConfig(database_url="postgresql://nowhere"))
     async with asyncio.timeout(5):
         await core.close(end_actors=True, seconds_max=0.05)
+
+
+class Ending:
+    """An actor whose `close` ends so."""
+
+    def __init__(self, raised: Exception) -> None:
+        self.raised = raised
+        self.close = self
+
+    def remote(self) -> "Ending":
+        return self
+
+    def future(self) -> "Future[None]":
+        done: Future[None] = Future()
+        done.set_exception(self.raised)
+        return done
+
+
+@pytest.mark.parametrize("raised", [Lost("it died"), StoreUnavailable("Postgres went first")])
+async def test_an_actor_that_cannot_say_goodbye_keeps_no_program_from_ending(
+    raised: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "find", lambda *_: Ending(raised))
+    with capture_logs() as said:
+        await CoreActors(RuntimeConfig(database_url="postgresql://nowhere")).close(end_actors=True, seconds_max=5)
+    assert [(each["event"], each["actor"]) for each in said] == [
+        ("core_actor_not_closed", "supervisor"),
+        ("core_actor_not_closed", "persister-0"),
+    ]
