@@ -7,10 +7,14 @@ So many shards are on their way at once as keep every core busy, and no more: me
 """
 
 import contextlib
+import inspect
+import os
+import site
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import ray
+from ray import cloudpickle
 from ray.exceptions import RayError, RayTaskError
 
 from actors import cluster
@@ -27,6 +31,7 @@ WAIT_S: Final = 0.5
 """Between looks at whether anything is done, so that Ctrl-C is heard."""
 STORE_BYTES_MIN: Final = 256 * 1024 * 1024
 
+OURS: Final = ("engine", "gateway")
 Shard = tuple[int, int]
 Tables = Mapping[str, Any]
 
@@ -50,6 +55,7 @@ def spread(plan: Plan, shards: Sequence[Shard], cores: int) -> Iterator[tuple[Sh
 
     Raises what a shard raised, `BadInput` or `StrategyFailed`, or `ShardLost`.
     """
+    _carry_along(plan.acting)
     stored = ray.put(plan)
     ahead = cores * AHEAD
     begun: dict[Shard, Any] = {}
@@ -68,6 +74,16 @@ def spread(plan: Plan, shards: Sequence[Shard], cores: int) -> Iterator[tuple[Sh
                 ray.cancel(left, force=True)
 
 
+def _carry_along(acting: object) -> None:
+    """A strategy from a file that lies about goes to the workers with its code; what is installed they have."""
+    module = inspect.getmodule(acting)
+    file = getattr(module, "__file__", None)
+    if module is None or file is None or module.__name__.partition(".")[0] in OURS:
+        return
+    if not any(file.startswith(installed) for installed in (*site.getsitepackages(), site.getusersitepackages())):
+        cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]  # ray leaves it untyped
+
+
 def _taken(task: Any) -> Tables:
     while not ray.wait([task], timeout=WAIT_S)[0]:
         pass
@@ -82,4 +98,5 @@ def _taken(task: Any) -> Tables:
 
 @ray.remote(num_cpus=1, max_retries=RETRIES_MAX)
 def _tables(plan: Plan, start: int, stop: int) -> Tables:
+    os.environ.setdefault("NUMBA_NUM_THREADS", "1")  # read when the kernel is first used: a task has one core
     return results.tables(plan, run_shard(plan, start, stop))

@@ -155,7 +155,7 @@ def _fast(plan: Plan, policies: Sequence[Policy | None], recorded: exact.Recorde
     if recorded is None:
         raise AssertionError("the fast engine takes actions that are known beforehand")
     return fast.run(
-        plan.prices,
+        plan.prices.owned(),
         [Policy() if policy is None else policy for policy in policies],
         plan.starting_balance,
         recorded,

@@ -74,6 +74,15 @@ class PriceTable:
             source=self.source,
         )
 
+    def owned(self) -> "PriceTable":
+        """The same, in memory of its own where it lay in memory that others share: compiled code takes read-only arrays
+        for another type, and is compiled for it anew."""
+        if self.mid.flags.writeable:
+            return self
+        times, observed = self.times.copy(), self.observed.copy()
+        bid, ask, mid = self.bid.copy(), self.ask.copy(), self.mid.copy()
+        return replace(self, times=times, bid=bid, ask=ask, mid=mid, observed=observed)
+
     def moved(self, first_us: int) -> "PriceTable":
         """The same prices at other times: the first tick at this microsecond, and all others as far from it."""
         by = np.int64(first_us - int(self.times[0]))

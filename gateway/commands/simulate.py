@@ -82,7 +82,16 @@ HalfSpread = Annotated[
     str | None,
     typer.Option("--half-spread-bps", metavar="BPS", help="Around the closes of bars.", show_default=False),
 ]
-Workers = Annotated[int, typer.Option("--workers", metavar="N", min=1, help="Cores; above 1 on a Ray of its own.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        metavar="N",
+        min=1,
+        help="Cores: 1 unless told, above it on a Ray of its own; of a cluster all unless told.",
+        show_default=False,
+    ),
+]
 RayAddress = Annotated[
     str | None,
     typer.Option("--ray-address", metavar="HOST:PORT", help="A cluster to run on instead.", show_default=False),
@@ -123,7 +132,7 @@ def simulate(
     equity_every: EquityEvery = 1,
     starting_balance: Balance = None,
     half_spread_bps: HalfSpread = None,
-    workers: Workers = 1,
+    workers: Workers = None,
     ray_address: RayAddress = None,
     from_account: FromAccount = None,
     at_seq: AtSeq = None,
@@ -164,6 +173,8 @@ def simulate(
             starting_balance=starting_balance,
             half_spread_bps=half_spread_bps,
         )
+        if at_seq is not None and from_account is None:
+            raise CommandError("--at-seq is a place in the ledger of an account: name it with --from-account")
         origin = None if from_account is None else _origin(from_account, at_seq, data_dir, database_url)
         made = plan(asked, origin)
         lines, seconds = _carried_out(made, about(asked, made), workers, ray_address, out)
@@ -174,7 +185,7 @@ def simulate(
 
 
 def _carried_out(
-    made: "Plan", about: Mapping[str, str], workers: int, ray_address: str | None, out: Path | None
+    made: "Plan", about: Mapping[str, str], workers: int | None, ray_address: str | None, out: Path | None
 ) -> "tuple[list[Line], float]":
     """Run it, write what it makes, and say what it came to and how long it took."""
     from gateway.simulation.running import Pace, run

@@ -14,26 +14,26 @@ STORE_BYTES_A_CELL: Final = 64
 """Of prices in the object store, with room for results."""
 
 
-def run(plan: Plan, *, workers: int, address: str | None, on_progress: OnProgress) -> Iterator[Tables]:
-    """Tables of shard after shard, in the order of accounts; the same whatever `workers` is. With one worker and no
-    cluster nothing is started. Raises `BadInput`, `StrategyFailed`, or `ShardLost`."""
-    if workers == 1 and address is None:
+def run(plan: Plan, *, workers: int | None, address: str | None, on_progress: OnProgress) -> Iterator[Tables]:
+    """Tables of shard after shard, in the order of accounts; the same whatever `workers` is. None is one here, where
+    nothing is started for it, and all cores of a cluster. Raises `BadInput`, `StrategyFailed`, or `ShardLost`."""
+    if workers in (None, 1) and address is None:
         yield from chunks(plan, on_progress=on_progress)
         return
     from actors import simulating
 
-    shards = plan.shards(_shard_accounts(plan, workers))
     store_bytes = plan.prices.ticks * len(plan.prices.symbols) * STORE_BYTES_A_CELL
     done = 0
     with simulating.workers(workers, address, store_bytes=store_bytes) as cores:
+        shards = plan.shards(_shard_accounts(plan, cores))
         for (start, stop), tables in simulating.spread(plan, shards, cores):
             done += (stop - start) * plan.prices.ticks
             on_progress(done, plan.cells)
             yield tables
 
 
-def _shard_accounts(plan: Plan, workers: int) -> int:
-    wanted = -(-plan.size // (workers * SHARDS_A_WORKER))
+def _shard_accounts(plan: Plan, cores: int) -> int:
+    wanted = -(-plan.size // (cores * SHARDS_A_WORKER))
     return max(1, min(plan.shard_accounts_max, wanted))
 
 

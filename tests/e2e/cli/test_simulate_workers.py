@@ -13,6 +13,7 @@ from pyarrow import parquet
 
 pytestmark = pytest.mark.ray
 
+ROOT = Path(__file__).parents[3]
 RUN = (
     "simulate",
     "--prices",
@@ -44,10 +45,16 @@ class Doomed(Random):
 
 
 def prop(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "gateway.cli", *arguments]
-    path = os.pathsep.join([os.getcwd(), str(folder)])
+    """Run where the strategy lies; workers are not told where that is."""
+    start = "import sys; from gateway import cli; cli.main(sys.argv[1:])"
     return subprocess.run(
-        command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, timeout=110, check=False
+        [sys.executable, "-P", "-c", start, *arguments],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
     )
 
 

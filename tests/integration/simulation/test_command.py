@@ -57,6 +57,7 @@ def test_one_seed_writes_the_same_bytes(capsys: pytest.CaptureFixture[str], tmp_
         (["--policy", "max_leverage=0"], "/policy/maxLeverage must be between 1 and 1000"),
         (["--sweep", "fee_bps"], "sweeps nothing"),
         (["--starting-balance", "many"], "--starting-balance is 'many'"),
+        (["--at-seq", "3"], "name it with --from-account"),
         (["--actions", "absent.parquet"], "there is no file absent.parquet"),
         (["--from-account", "019b8e2a-0000-7000-8000-000000000001"], "holds no database"),
     ],
