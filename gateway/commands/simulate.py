@@ -246,12 +246,12 @@ async def _rewound(database: str, account_id: str, at_seq: int | None) -> "Accou
 @contextlib.contextmanager
 def _refusals() -> Iterator[None]:
     """What cannot be simulated, said in a line."""
-    try:
-        from engine.simulation.faults import BadInput, ShardLost, StrategyFailed
-    except ImportError as missing:
-        raise CommandError(f"{missing}: pip install 'prop-engine[simulation]'") from None
+    from engine.simulation.faults import BadInput, ShardLost, StrategyFailed
+
     try:
         yield
+    except ImportError as missing:
+        raise CommandError(f"{missing}: pip install 'prop-engine[simulation]'") from None
     except BadInput as refused:
         raise CommandError(f"{refused.detail} ({refused.code})") from None
     except (StrategyFailed, ShardLost) as failed:

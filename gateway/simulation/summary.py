@@ -107,9 +107,12 @@ class Summary:
             self._rejections[place, GATES.index(each["values"])] += each["counts"]
 
     def part(self, place: int) -> Part:
-        """All accounts of a variant."""
+        """All accounts of a variant; put together when first asked for."""
         parts = self._parts[place]
-        return Part(*(np.concatenate([getattr(part, name) for part in parts]) for name in Part.__struct_fields__))
+        if len(parts) > 1:
+            whole = (np.concatenate([getattr(part, name) for part in parts]) for name in Part.__struct_fields__)
+            parts[:] = [Part(*whole)]
+        return parts[0]
 
     def rejections(self, place: int) -> Mapping[str, int]:
         """By gate, only those that refused something."""

@@ -73,6 +73,16 @@ def test_what_cannot_be_simulated_is_said_in_a_line(
     assert err.count("\n") == 1
 
 
+def test_without_its_extra_it_says_what_to_install() -> None:
+    start = "import sys; sys.modules['pyarrow'] = None; from gateway import cli; cli.main(sys.argv[1:])"
+    done = subprocess.run(
+        [sys.executable, "-c", start, *SMALL], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("prop: import of pyarrow halted")
+    assert done.stderr.endswith("pip install 'prop-engine[simulation]'\n")
+
+
 def test_a_strategy_that_fails_is_told_with_its_place(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

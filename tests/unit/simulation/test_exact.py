@@ -233,6 +233,36 @@ def test_a_strategy_is_asked_with_the_context_that_the_api_gives() -> None:
     assert outcome.verdicts is None
 
 
+class Watcher(Seesaw):
+    """Buys too much once, and writes down what it sees."""
+
+    def decide(self, sight: Sight) -> list[Action]:
+        self.seen.append(sight.tick)
+        assert sight.mids("BTC-USD", 2) == [
+            decimal(each) for each in PLUNGE.mid[max(0, sight.tick - 1) : sight.tick + 1, 0].tolist()
+        ]
+        return [] if sight.tick else [opening("BTC-USD", "long", quantity=2)]
+
+
+PLUNGE = prices((50_000, 2_000), (49_000, 2_000), (30_000, 2_000), (60_000, 2_000), (70_000, 2_000))
+
+
+def test_a_strategy_sees_nothing_of_what_comes_and_is_not_asked_after_the_end() -> None:
+    trader = Watcher.__new__(Watcher)
+    trader.seen = []
+    books = opened([policy(max_notional=1_000_000, max_drawdown="0.2")], moment(int(PLUNGE.times[0])))
+    outcome = run(PLUNGE, books, Traded(strategies=[trader])).outcome
+    assert outcome.end_reasons == ["max_drawdown"]
+    assert trader.seen == [0, 1, 2]
+
+
+def test_an_account_that_holds_nothing_is_judged_by_its_rules() -> None:
+    target = policy(fee_bps=0, profit_target=ProfitTarget(amount=Decimal(1_000)))
+    bought_and_sold = actions({"tick": 0}, {"tick": 1, "kind": 2, "sizing": UNSIZED})
+    outcome = exactly(RISING, bought_and_sold, target, mark_every=3).outcome
+    assert (outcome.end_reasons, outcome.accounts["ended_tick"].tolist()) == (["profit_target"], [2])
+
+
 def test_what_no_door_would_let_in_is_named() -> None:
     class Careless(Seesaw):
         def decide(self, sight: Sight) -> list[Action]:

@@ -55,6 +55,16 @@ def test_quotes_of_any_frame_are_the_same_exact_table(make: Any) -> None:
     assert "BTC-USD" not in table.quotes(2), "nulls are a quote that is no price"
 
 
+@pytest.mark.parametrize(
+    ("bid", "ask"), [(1, 2), (2, 3), (1, 3), (2, 2), (3, 4), (2**62, 2**62 + 1), (2**63 - 2, 2**63 - 1)]
+)
+def test_the_middle_is_that_of_the_live_engine_to_the_last_digit(bid: int, ask: int) -> None:
+    exact = pa.decimal128(28, 8)
+    sides = {"bid": pa.array([decimal(bid)], exact), "ask": pa.array([decimal(ask)], exact)}
+    table = prices_of(pa.table({"time": [DAY], "symbol": ["X"]} | sides))
+    assert decimal(int(table.mid[0, 0])) == midpoint(decimal(bid), decimal(ask))
+
+
 def test_text_as_a_csv_has_it_is_read_exactly() -> None:
     table = prices_of(
         changed(bid=["0.1", "0.2", "92233720368", "1", None], ask=["0.3", "0.2", "92233720368", "1", None])

@@ -53,6 +53,15 @@ def test_a_golden_ledger_is_decided_again_byte_for_byte(name: str, vectors: dict
     ]
 
 
+def test_epochs_and_requests_are_those_of_the_ledger(vectors: dict[int, Quotes]) -> None:
+    page = given(opened(100_000), open_long("BTC-USD", 1))
+    page.book.epoch = 3
+    page.happens(later(1), mark())
+    made, difference = retraced(placed(page.ledger), lambda event: vectors.get(event.seq, {}))
+    assert difference is None
+    assert [each.epoch for each in made] == [0, 0, 0, 0, 0, 3]
+
+
 def test_another_price_is_another_ledger(vectors: dict[int, Quotes]) -> None:
     page = given(opened(100_000), open_long("BTC-USD", 1), later(1), priced("BTC-USD", 51_000), mark())
     ledger = placed(page.ledger)

@@ -3,6 +3,7 @@
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,6 +19,7 @@ from engine.simulation.results import COUNTS, MONEY, MONEYS, RATIOS, TABLES
 from engine.simulation.simulate import chunks, planned, simulate
 from engine.simulation.synthetic import synthetic
 from engine.simulation.traders import TRADERS, Momentum, Random
+from engine.simulation.units import FIGURE_MAX, decimal
 from tests.support.ledger_page import policy
 
 PRICES = synthetic(3, ticks=120)
@@ -52,6 +54,12 @@ def test_frames_go_in_and_arrow_comes_out() -> None:
     assert rejected["max_quantity"] == Decimal(500)
     assert pl.from_arrow(made["fills"])["price"].to_list() == [Decimal(100)]  # type: ignore[index]
     assert made["equity"].filter(pc.field("account") == 0)["equity"].to_pylist() == [Decimal(100_000), Decimal(101_000)]
+
+
+def test_money_is_exact_on_both_sides_of_nothing() -> None:
+    units = np.array([0, 1, -1, FIGURE_MAX, -FIGURE_MAX, -150_000_000])
+    assert results.money(units).to_pylist() == [decimal(each) for each in units.tolist()]
+    assert results.money(units, units > 0).null_count == 4
 
 
 def test_tables_have_one_schema_even_where_nothing_happened() -> None:
