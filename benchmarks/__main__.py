@@ -8,6 +8,7 @@ from typing import Final
 
 from benchmarks import core, growth, marking, memory, recovery, scaling
 from benchmarks.actions import table as actions
+from benchmarks.simulation import table as simulation
 from benchmarks.timing import Figure
 
 BENCHMARKS: Final[Mapping[str, Callable[[], Iterator[Figure]]]] = {
@@ -18,6 +19,7 @@ BENCHMARKS: Final[Mapping[str, Callable[[], Iterator[Figure]]]] = {
     "memory": memory.figures,
     "growth": growth.figures,
     "scaling": scaling.figures,
+    "simulation": simulation.figures,
 }
 
 
