@@ -1,7 +1,7 @@
 """Sides: each engine in a process of its own, so that memory is told apart, each peer in its own environment.
 
-A side is started with the size of its task, prepares it, and then does one round for each line it is sent. It answers
-with one JSON line a round: seconds, and the peak of its memory so far.
+A side is started with the size of its task, prepares it, and then does one round for each line it is sent: the task as
+often as the line says. It answers with one JSON line: what doing it once took, and the peak of its memory so far.
 """
 
 import json
@@ -19,9 +19,10 @@ ENVIRONMENTS: Final = ROOT / ".venv-peers"
 
 
 class Round(NamedTuple):
-    """One round of a side."""
+    """One round of a side: seconds on the clock and of CPU, each for doing its task once."""
 
     seconds: float
+    cpu_s: float
     peak_mb: float
 
 
@@ -31,11 +32,11 @@ class Side:
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
 
-    def round(self) -> Round:
-        """Raises `RuntimeError` where the side has ended; what it said stands on the terminal."""
+    def round(self, times: int = 1) -> Round:
+        """Do the task so many times. Raises `RuntimeError` where the side has ended; why stands on the terminal."""
         if self._process.stdin is None or self._process.stdout is None:
             raise RuntimeError("a side is spoken to through pipes")
-        self._process.stdin.write("go\n")
+        self._process.stdin.write(f"{times}\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
         if not answer:

@@ -6,7 +6,7 @@ Memory: a chunk's accounts and actions, and its equity where that is asked for; 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numba
@@ -14,9 +14,10 @@ import numpy as np
 
 from engine.simulation import layout
 from engine.simulation.actions import ActionTable
+from engine.simulation.asking import FULL, CompiledStrategy, run_asking
 from engine.simulation.faults import BadInput, InputCode
 from engine.simulation.kernel import MARKED, SHOWN, run_recorded
-from engine.simulation.layout import ACCOUNT, CLOSING, POSITION, RANGE, Records, Verdicts
+from engine.simulation.layout import ACCOUNT, CLOSING, POSITION, RANGE, Actions, Records, Verdicts
 from engine.simulation.policies import PolicyTable
 from engine.simulation.prices import PriceTable
 from engine.simulation.schedule import mark_ticks
@@ -68,21 +69,13 @@ def chunks(
         numba.set_num_threads(pace.cores)
     market, rules = layout.market(prices), layout.policies(policies, prices.symbols)
     schedule = _schedule(prices.ticks, pace)
-    shown, slots = np.count_nonzero(schedule == SHOWN), 2 * len(prices.symbols)
+    shown, slots = int(np.count_nonzero(schedule == SHOWN)), 2 * len(prices.symbols)
     order = np.argsort(actions.account, kind="stable")
     first = np.searchsorted(actions.account[order], np.arange(accounts + 1))
     for start in range(0, accounts, pace.accounts_a_chunk):
         stop = min(start + pace.accounts_a_chunk, accounts)
         count, rows = stop - start, order[first[start] : first[stop]]
-        chunk = Chunk(
-            first=start,
-            accounts=np.zeros(count, ACCOUNT),
-            positions=np.zeros((count, slots), POSITION),
-            closings=np.zeros((count, slots), CLOSING),
-            rows=rows,
-            verdicts=layout.verdicts(len(rows)),
-            equity=np.empty((count, shown), np.int64),
-        )
+        chunk = _empty(start, count, slots, shown, rows)
         run_recorded(
             market,
             schedule,
@@ -98,6 +91,72 @@ def chunks(
             chunk.equity,
         )
         yield chunk
+
+
+def asked(
+    prices: PriceTable, policies: PolicyTable, starting_balances: Ints, strategy: CompiledStrategy, pace: Pace
+) -> Iterator[tuple[Chunk, ActionTable]]:
+    """The same with a strategy. Each chunk comes with the actions that its accounts asked for, account after account,
+    of which `rows` are all. Raises `BadInput`, also where an account asks for more than the strategy may."""
+    accounts = len(policies)
+    _check(starting_balances, accounts)
+    if strategy.parameters.dtype != np.float64 or strategy.parameters.shape[:1] != (accounts,):
+        raise BadInput(InputCode.WRONG_SHAPE, f"parameters are not float64 ({accounts}, any)")
+    if pace.cores is not None:
+        numba.set_num_threads(pace.cores)
+    market, rules = layout.market(prices), layout.policies(policies, prices.symbols)
+    schedule, run = _schedule(prices.ticks, pace), run_asking(strategy.decide)
+    shown, slots = int(np.count_nonzero(schedule == SHOWN)), 2 * len(prices.symbols)
+    for start in range(0, accounts, pace.accounts_a_chunk):
+        stop = min(start + pace.accounts_a_chunk, accounts)
+        count = stop - start
+        begins = np.arange(count) * strategy.actions_max
+        cursors = np.stack([begins, begins + strategy.actions_max], axis=1)
+        chunk = _empty(start, count, slots, shown, np.arange(count * strategy.actions_max))
+        written = layout.no_actions(count * strategy.actions_max)
+        run(
+            market,
+            schedule,
+            rules._replace(row=rules.row[start:stop]),
+            starting_balances[start:stop],
+            chunk.accounts,
+            chunk.positions,
+            np.zeros((count, slots), np.int16),
+            chunk.closings,
+            written,
+            cursors,
+            chunk.verdicts,
+            chunk.equity,
+            strategy.parameters[start:stop],
+            np.zeros((count, strategy.memory)),
+        )
+        if (cursors[:, 1] == FULL).any():
+            limit = strategy.actions_max
+            detail = f"account {start + int(np.argmax(cursors[:, 1] == FULL))} asks for more than {limit} actions"
+            raise BadInput(InputCode.TOO_MANY, detail, limit=limit)
+        yield _compact(chunk, written, prices, cursors[:, 0] - begins, strategy.actions_max)
+
+
+def _compact(chunk: Chunk, written: Actions, prices: PriceTable, counts: Ints, each: int) -> tuple[Chunk, ActionTable]:
+    """Without the rows that nobody wrote."""
+    used = np.flatnonzero((np.arange(each) < counts[:, None]).ravel())
+    columns = {name: column[used] for name, column in written._asdict().items()}
+    columns["symbol"] = layout.order_of(prices.symbols)[columns["symbol"]]
+    account = np.repeat(np.arange(chunk.first, chunk.first + len(counts), dtype=np.int32), counts)
+    verdicts = Verdicts(**{name: column[used] for name, column in chunk.verdicts._asdict().items()})
+    return replace(chunk, rows=np.arange(len(used)), verdicts=verdicts), ActionTable(account=account, **columns)
+
+
+def _empty(first: int, accounts: int, slots: int, shown: int, rows: Ints) -> Chunk:
+    return Chunk(
+        first=first,
+        accounts=np.zeros(accounts, ACCOUNT),
+        positions=np.zeros((accounts, slots), POSITION),
+        closings=np.zeros((accounts, slots), CLOSING),
+        rows=rows,
+        verdicts=layout.verdicts(len(rows)),
+        equity=np.empty((accounts, shown), np.int64),
+    )
 
 
 def _schedule(ticks: int, pace: Pace) -> Int8s:

@@ -21,11 +21,13 @@ _PARTS: Final[list[Callable[..., Any]]] = []
 
 def compiled(function: Function) -> Function:
     """A part of a loop. It allocates nothing, so it counts no references (`_nrt`): counting would cost more than it."""
+    _PARTS.append(function)
     return _part(function, inline="never")
 
 
 def inlined(function: Function) -> Function:
     """A part on the way of every tick: to call it, which hands over every column, would cost more than it does."""
+    _PARTS.append(function)
     return _part(function, inline="always")
 
 
@@ -36,6 +38,17 @@ def parallel(function: Function) -> Function:
         made = _njit(cache=True, nogil=True, error_model="numpy", parallel=True)(function)
     except RuntimeError:  # numba found no folder to keep it in
         made = _njit(nogil=True, error_model="numpy", parallel=True)(function)
+    return made
+
+
+def unregistered(function: Function) -> Function:
+    """A part of a loop that is not kept."""
+    return _part(function, inline="never")
+
+
+def uncached(function: Function) -> Function:
+    """A loop around somebody's strategy: the cache could not tell one strategy from another."""
+    made: Function = _njit(nogil=True, error_model="numpy", parallel=True)(function)
     return made
 
 
@@ -50,6 +63,5 @@ def fingerprint() -> int:
 
 
 def _part(function: Function, *, inline: str) -> Function:
-    _PARTS.append(function)
     made: Function = _njit(nogil=True, error_model="numpy", _nrt=False, inline=inline)(function)
     return made

@@ -10,9 +10,20 @@ from typing import Final
 from numba import prange
 
 from engine.simulation.booking import add, take_off
-from engine.simulation.compiled import compiled, fingerprint, parallel
+from engine.simulation.compiled import compiled, fingerprint, inlined, parallel
 from engine.simulation.judging import BEYOND_RANGE, FILLED, judged
-from engine.simulation.layout import ACTIVE, GIVEN_UP, Actions, Book, Limits, Market, Policies, Records, Verdicts
+from engine.simulation.layout import (
+    ACTIVE,
+    GIVEN_UP,
+    Account,
+    Actions,
+    Book,
+    Limits,
+    Market,
+    Policies,
+    Records,
+    Verdicts,
+)
 from engine.simulation.marking import begin, mark, turn_day
 from engine.simulation.recording import end
 from engine.simulation.units import Flags, Int8s, Int16s, Ints
@@ -54,6 +65,25 @@ def take(
     verdicts.fee[row] = fee
 
 
+@inlined
+def open_tick(market: Market, tick: int, limits: Limits, account: Account) -> None:
+    """The day turns where it must."""
+    if account.day != market.day[tick] and account.status == ACTIVE:
+        turn_day(limits, account, market.day[tick])
+
+
+@inlined
+def close_tick(market: Market, tick: int, schedule: Int8s, limits: Limits, book: Book, equity: Ints, shown: int) -> int:
+    """The tick's mark, where it has one; returns how many figures of equity are shown by now."""
+    if schedule[tick] != NOT_MARKED:
+        if book.account.status == ACTIVE:
+            mark(market, tick, limits, book)
+        if schedule[tick] == SHOWN:
+            equity[shown] = book.account.equity
+            shown += 1
+    return shown
+
+
 @compiled
 def live(
     market: Market,
@@ -74,18 +104,12 @@ def live(
     row, shown = first, 0
     next_tick = actions.tick[row] if row < stop else ticks
     for tick in range(ticks):
-        if account.day != market.day[tick] and account.status == ACTIVE:
-            turn_day(limits, account, market.day[tick])
+        open_tick(market, tick, limits, account)
         while next_tick == tick:
             take(market, tick, limits, allows, book, actions, row, verdicts)
             row += 1
             next_tick = actions.tick[row] if row < stop else ticks
-        if schedule[tick] != NOT_MARKED:
-            if account.status == ACTIVE:
-                mark(market, tick, limits, book)
-            if schedule[tick] == SHOWN:
-                equity[shown] = account.equity
-                shown += 1
+        shown = close_tick(market, tick, schedule, limits, book, equity, shown)
     if account.status == ACTIVE:
         end(account, market.time[ticks - 1])
 

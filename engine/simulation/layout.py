@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.quotes import FUTURE_MS_MAX
-from engine.simulation.actions import ActionTable
+from engine.simulation.actions import COLUMNS, ActionTable
 from engine.simulation.arithmetic import BEYOND
 from engine.simulation.faults import BadInput, InputCode
 from engine.simulation.policies import NO_RULE, PolicyTable
@@ -227,6 +227,11 @@ def actions(table: ActionTable, symbols: tuple[str, ...], rows: Ints) -> Actions
     place[-1] = -1  # no symbol
     columns = {name: getattr(table, name)[rows] for name in Actions._fields}
     return Actions(**columns | {"symbol": place[columns["symbol"]]})
+
+
+def no_actions(count: int) -> Actions:
+    """Room for so many."""
+    return Actions(**{name: np.zeros(count, COLUMNS[name]) for name in Actions._fields})
 
 
 def policies(table: PolicyTable, symbols: tuple[str, ...]) -> Policies:
