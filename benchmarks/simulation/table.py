@@ -16,6 +16,8 @@ from benchmarks.simulation.sides import Round, Side, environment, side
 from benchmarks.timing import Figure
 
 ROUNDS: Final = 5
+MARKET_ORDERS: Final = ((2_000, 5), (10_000, 2))
+"""How many, and in how many rounds."""
 ACCOUNTS, TICKS, ORDERS = 1_000, 10_000, 100
 TIMES: Final = 20
 """In one round of the fast engine: a moment in which others have the cores would be all of its time."""
@@ -30,8 +32,8 @@ def figures() -> Iterator[Figure]:
     """The first runs make an environment for each peer and compile the kernel."""
     with tempfile.TemporaryDirectory(prefix="prop-simulation-") as folder:
         yield from _beside_vectorbt(Path(folder))
-        for orders in (2_000, 10_000):
-            yield from _beside_nautilus(Path(folder), orders)
+        for orders, rounds in MARKET_ORDERS:
+            yield from _beside_nautilus(Path(folder), orders, rounds)
 
 
 def _beside_vectorbt(folder: Path) -> Iterator[Figure]:
@@ -58,13 +60,13 @@ def _beside_vectorbt(folder: Path) -> Iterator[Figure]:
         yield _memory(f"fast, {name}, of all memory", big[-1].peak_mb, machine_mb, 1.0)
 
 
-def _beside_nautilus(folder: Path, orders: int) -> Iterator[Figure]:
+def _beside_nautilus(folder: Path, orders: int, count: int) -> Iterator[Figure]:
     ours, theirs = folder / f"exact-{orders}.npy", folder / f"nautilus-{orders}.npy"
     with (
         side("our_side", "exact", orders, ours) as exact,
         side("nautilus_side", orders, theirs, python=environment("nautilus")) as peer,
     ):
-        rounds = _in_turn((exact, 1), (peer, 1))
+        rounds = _in_turn((exact, 1), (peer, 1), rounds=count)
         _same(np.load(ours) / 1e8, np.load(theirs) / 1e8)
         yield _figure(f"exact, {orders:,} market orders", _seconds(rounds, 0, 1), orders, "us", EXACT_TARGET)
         yield _figure(f"exact, {orders:,} market orders, CPU", _cpu(rounds, 0, 1), orders, "us")
@@ -74,9 +76,9 @@ Rounds = list[tuple[Round, ...]]
 Pairs = list[tuple[float, float]]
 
 
-def _in_turn(*sides: tuple[Side, int]) -> Rounds:
+def _in_turn(*sides: tuple[Side, int], rounds: int = ROUNDS) -> Rounds:
     """Rounds of all sides, one after the other; a round before the first is thrown away."""
-    return [tuple(each.round(times) for each, times in sides) for _ in range(ROUNDS + 1)][1:]
+    return [tuple(each.round(times) for each, times in sides) for _ in range(rounds + 1)][1:]
 
 
 def _seconds(rounds: Rounds, subject: int, baseline: int) -> Pairs:

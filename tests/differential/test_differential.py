@@ -15,6 +15,7 @@ from tests.differential.compared import Report, compared, probed
 from tests.differential.worlds import world
 
 SEEDS = 24
+pytestmark = pytest.mark.timeout(300)  # the kernel may have to be compiled, on a machine that others use
 
 
 @pytest.fixture(scope="module")

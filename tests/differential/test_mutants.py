@@ -12,6 +12,7 @@ from engine.rules import Goal
 from tests.differential.compared import compared
 
 SEEDS_MAX = 20
+pytestmark = pytest.mark.timeout(300)  # the kernel may have to be compiled, on a machine that others use
 
 Mutant = tuple[object, str, Callable[..., Any]]
 

@@ -19,7 +19,7 @@ from engine.simulation.units import SCALE, moment
 
 START_US = 1_767_600_000_000_000
 ACCOUNTS, TICKS = 6, 200
-pytestmark = pytest.mark.timeout(300)  # the loop around a strategy is compiled here, on a machine that others use
+pytestmark = pytest.mark.timeout(300)  # the loop around a strategy is compiled, on a machine that others use
 
 
 def swings(sight: Sight, asks: Asks) -> None:

@@ -20,6 +20,7 @@ from engine.simulation.units import SCALE, moment
 START_US = 1_767_600_000_000_000
 MINUTE_US = 60_000_000
 BALANCE = Decimal("100000.00000000")
+pytestmark = pytest.mark.timeout(300)  # the kernel may have to be compiled, on a machine that others use
 
 
 def prices(*mids: int) -> PriceTable:
