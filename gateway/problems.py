@@ -1,7 +1,7 @@
 """Problems: every error the API can answer, in one table (RFC 9457).
 
 Owns the codes, their status, title and whether sending the same again may help. A handler raises `Problem`; the
-outermost middleware turns it into a reply, so no other module builds an error body. Nothing a client sent is echoed
+door turns it into a reply, so no other module builds an error body. Nothing a client sent is echoed
 except names the contract knows.
 
     Problem

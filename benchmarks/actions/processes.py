@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -72,8 +73,9 @@ def _cpu_s(engine: Served, postmaster: psutil.Process) -> dict[str, float]:
     """CPU seconds so far, by kind of process; of those that live. The client is this process."""
     spent = {"client": time.process_time()}
     for kind, process in _processes(engine, postmaster):
-        times = process.cpu_times()
-        spent[kind] = spent.get(kind, 0.0) + times.user + times.system
+        with suppress(psutil.NoSuchProcess):  # a backend may end meanwhile: that of our own question does
+            times = process.cpu_times()
+            spent[kind] = spent.get(kind, 0.0) + times.user + times.system
     return spent
 
 
