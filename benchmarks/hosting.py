@@ -12,8 +12,9 @@ import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from multiprocessing.sharedctypes import SynchronizedArray
 from multiprocessing.synchronize import Barrier
-from typing import Final
+from typing import Final, NamedTuple
 
 import psutil
 import uvloop
@@ -50,13 +51,21 @@ async def activate(host: AccountHost, ids: Sequence[str]) -> None:
             raise RuntimeError(f"not all were recovered: {activation}")
 
 
-def seconds_to_recover(url: str, hosts: int) -> float:
-    """How long it takes so many new processes, each with a host, to share all accounts among them and bring them back,
+class Spent(NamedTuple):
+    """Seconds that a recovery took, and the CPU seconds of its hosts."""
+
+    wall_s: float
+    cpu_s: float
+
+
+def recovery_by(url: str, hosts: int) -> Spent:
+    """What it takes so many new processes, each with a host, to share all accounts among them and bring them back,
     from the listing on. Raises `BrokenBarrierError` where one of them failed."""
     context = multiprocessing.get_context("spawn")
     ready, done = context.Barrier(hosts + 1), context.Barrier(hosts + 1)
+    cpu_s = context.Array("d", hosts)
     processes = [
-        context.Process(target=_recover_share, args=(url, place, hosts, ready, done)) for place in range(hosts)
+        context.Process(target=_recover_share, args=(url, place, cpu_s, ready, done)) for place in range(hosts)
     ]
     for process in processes:
         process.start()
@@ -64,28 +73,32 @@ def seconds_to_recover(url: str, hosts: int) -> float:
         ready.wait(START_SECONDS_MAX)
         began = time.perf_counter()
         done.wait(RECOVERY_SECONDS_MAX)
-        return time.perf_counter() - began
+        return Spent(time.perf_counter() - began, sum(cpu_s[:]))
     finally:
         for process in processes:
             process.join()
 
 
-def _recover_share(url: str, place: int, of: int, ready: Barrier, done: Barrier) -> None:
+def _recover_share(url: str, place: int, cpu_s: "SynchronizedArray[float]", ready: Barrier, done: Barrier) -> None:
     collect_seldom()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as Ray runs an account actor
-            runner.run(_recovered_share(url, place, of, ready, done))
+            runner.run(_recovered_share(url, place, cpu_s, ready, done))
     except BaseException:
         ready.abort()
         done.abort()
         raise
 
 
-async def _recovered_share(url: str, place: int, of: int, ready: Barrier, done: Barrier) -> None:
+async def _recovered_share(
+    url: str, place: int, cpu_s: "SynchronizedArray[float]", ready: Barrier, done: Barrier
+) -> None:
     async with host_on(url) as (host, store):
         await store.epochs([])  # connects
         ready.wait()
-        await activate(host, (await store.hostable())[place::of])
+        began = time.process_time()
+        await activate(host, (await store.hostable())[place :: len(cpu_s)])
+        cpu_s[place] = time.process_time() - began
         done.wait()
 
 

@@ -29,7 +29,7 @@ from engine.views import account_view, balance_view
 from persistence import codec, rows
 from persistence.store import Append, StoredSnapshot
 
-BEGIN: Final = datetime(2026, 1, 5, 12, tzinfo=UTC)
+BEGIN: Final = datetime(2026, 1, 5, 12, 0, 0, 123_456, tzinfo=UTC)
 SYMBOLS: Final = ("BTC-USD", "ETH-USD", "SOL-USD", "XRP-USD")
 MID: Final = Decimal(100)
 TAIL_EVENTS: Final = 5

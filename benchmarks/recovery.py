@@ -5,22 +5,29 @@ the clock starts: one, and one for each of two cores, as a start of the whole en
 that any program does with the same rows: `COPY ... TO STDOUT` of the snapshots and of the tails, cut into rows, the
 snapshots decoded from msgpack into the structs that are hosted, the events from JSON into theirs. It claims nothing,
 checks no hash and applies no event.
+
+Rows of CPU add up what all processes spend, Postgres among them: cores that work side by side do not count as one, and
+what else the machine does counts for little.
 """
 
 import itertools
 import time
 from collections.abc import Iterator
-from typing import Final
+from contextlib import suppress
+from itertools import pairwise
+from typing import Final, NamedTuple
 
 import msgspec
+import psutil
 import psycopg
 
 from actors.collecting import collect_seldom
 from benchmarks import ledgers
-from benchmarks.hosting import seconds_to_recover
+from benchmarks.hosting import Spent, recovery_by
 from benchmarks.timing import Figure, Sample, figure
 from engine.book import BookState
 from engine.events import EVENT_TYPES, Event
+from persistence.embedded import EmbeddedPostgres
 from tests.support.postgres import make_template, temporary_database, temporary_postgres
 
 TARGET: Final = 3.0
@@ -53,25 +60,50 @@ def figures() -> Iterator[Figure]:
                 ledgers.put(url, ledgers.with_snapshots(accounts))
                 for _, hosts, rounds in sizes:
                     name = f"{accounts:,} accounts, {hosts} host{'s' * (hosts > 1)}"
-                    samples = [_round(url, hosts) for _ in range(rounds)]
+                    timed = [_round(server, url, hosts) for _ in range(rounds)]
                     target = TARGET if accounts == SIZES[-1][0] else None
-                    yield figure(name, samples, operations=accounts, target=target)
+                    yield figure(name, [each.wall for each in timed], operations=accounts, target=target)
+                    yield figure(f"{name}, CPU", [each.cpu for each in timed], operations=accounts)
         for events in HISTORIES:
             with temporary_database(server, template) as url:
                 ledgers.put(url, ledgers.without_snapshots(1_000, events))
-                samples = [_round(url, hosts=1) for _ in range(3)]
-                yield figure(f"1,000 accounts, no snapshot, {events} events", samples, operations=1_000)
+                timed = [_round(server, url, hosts=1) for _ in range(3)]
+                name = f"1,000 accounts, no snapshot, {events} events"
+                yield figure(name, [each.wall for each in timed], operations=1_000)
 
 
-def _round(url: str, hosts: int) -> Sample:
+class Round(NamedTuple):
+    wall: Sample
+    cpu: Sample
+
+
+def _round(server: EmbeddedPostgres, url: str, hosts: int) -> Round:
     """The baseline runs with an account actor's settings, too."""
-    subject_s = seconds_to_recover(url, hosts)
+    postgres_s = [_cpu_s(server)]
+    subject = recovery_by(url, hosts)
+    postgres_s.append(_cpu_s(server))
     collect_seldom()
-    began = time.perf_counter()
+    began, began_cpu = time.perf_counter(), time.process_time()
     copied = _copied(url)
-    baseline_s = time.perf_counter() - began
+    baseline = Spent(time.perf_counter() - began, time.process_time() - began_cpu)
+    postgres_s.append(_cpu_s(server))
     del copied
-    return Sample(subject_s, baseline_s)
+    by_subject, by_baseline = (after - before for before, after in pairwise(postgres_s))
+    return Round(
+        Sample(subject.wall_s, baseline.wall_s), Sample(subject.cpu_s + by_subject, baseline.cpu_s + by_baseline)
+    )
+
+
+def _cpu_s(server: EmbeddedPostgres) -> float:
+    """CPU seconds of all its processes so far, those that are gone and those that live."""
+    postmaster = psutil.Process(server.pid)
+    own = postmaster.cpu_times()
+    spent_s = float(own.user + own.system + own.children_user + own.children_system)
+    for backend in postmaster.children():
+        with suppress(psutil.NoSuchProcess):  # it has just ended
+            times = backend.cpu_times()
+            spent_s += times.user + times.system
+    return spent_s
 
 
 def _copied(url: str) -> tuple[list[BookState], list[Event]]:

@@ -121,6 +121,21 @@ def test_the_chain_is_the_one_computed_by_hand():
     assert second.hex() == VECTOR_2 == blake2b(first + HEAD_2 + b'{"reason":"coffee"}', digest_size=32).hexdigest()
 
 
+@pytest.mark.parametrize(
+    "at",
+    [
+        AT,
+        datetime(2026, 1, 2, 3, 4, 5, 120_000, tzinfo=UTC),
+        datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+        datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=timezone(timedelta(hours=2))),
+    ],
+)
+def test_a_moment_is_hashed_as_it_is_written(at: datetime):
+    made = chained(GENESIS, account_id="acc-1", seq=1, type_="t", version=1, occurred_at=at, payload=b"{}")
+    head = json.dumps(["acc-1", 1, "t", 1, timestamp(at)], separators=(",", ":")).encode()
+    assert made == blake2b(GENESIS + head + b"{}", digest_size=32).digest()
+
+
 def busy() -> Page:
     page = given(opened(), open_long(quantity="0.5"), later(1), open_long("ETH-USD", 1), priced("BTC-USD", 51_000))
     page.when(mark(), open_long(quantity=99), close_long(), pause("lunch"))
