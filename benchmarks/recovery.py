@@ -13,7 +13,6 @@ what else the machine does counts for little.
 import itertools
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -95,15 +94,18 @@ def _round(server: EmbeddedPostgres, url: str, hosts: int) -> Round:
 
 
 def _cpu_s(server: EmbeddedPostgres) -> float:
-    """CPU seconds of all its processes so far, those that are gone and those that live."""
+    """CPU seconds of all its processes so far, of those that are gone and of those that live, none of them ending
+    meanwhile: it would be among neither, or both."""
     postmaster = psutil.Process(server.pid)
-    own = postmaster.cpu_times()
-    spent_s = float(own.user + own.system + own.children_user + own.children_system)
-    for backend in postmaster.children():
-        with suppress(psutil.NoSuchProcess):  # it has just ended
-            times = backend.cpu_times()
-            spent_s += times.user + times.system
-    return spent_s
+    while True:
+        own = postmaster.cpu_times()
+        try:
+            living = [backend.cpu_times() for backend in postmaster.children()]
+        except psutil.NoSuchProcess:
+            continue
+        if own == postmaster.cpu_times():
+            gone = own.children_user + own.children_system
+            return float(sum((each.user + each.system for each in (own, *living)), gone))
 
 
 def _copied(url: str) -> tuple[list[BookState], list[Event]]:
