@@ -5,7 +5,7 @@ is poisoned. Events wait here, in order, until the host takes them along in its 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 from zlib import crc32
@@ -13,7 +13,7 @@ from zlib import crc32
 from actors.messages import Unserved
 from engine.account import TERMINAL
 from engine.book import AccountBook, Entry
-from engine.changes import Amendment, Changes, PositionRow
+from engine.changes import Changes
 from engine.events import RecordedEvent
 from persistence.store import Append, AuditEntry, StoredSnapshot, append_of
 
@@ -153,7 +153,7 @@ class Hosted:
             epoch=self.book.epoch,
             expected_seq=events[0].seq - 1,
             events=events,
-            changes=_together(taken),
+            changes=Changes.together([entry.changes for entry in taken]),
             audit=audited,
         )
 
@@ -199,23 +199,3 @@ class Hosted:
 def payload_bytes(events: Iterable[RecordedEvent]) -> int:
     """What events weigh, as far as a caller can make them heavy."""
     return sum([len(event.payload) for event in events])
-
-
-def _together(entries: Sequence[Entry]) -> Changes:
-    """The rows of several decisions: of a position only as it is after the last of them."""
-    if len(entries) == 1:
-        return entries[0].changes
-    changes = [entry.changes for entry in entries]
-    amendment, positions = Amendment(), dict[int, PositionRow]()
-    for each in changes:
-        amendment = amendment.then(each.amendment)
-        for opened_seq in each.amendment.gone:
-            positions.pop(opened_seq, None)
-        positions |= {row.opened_seq: row for row in each.positions}
-    return Changes(
-        tuple(row for each in changes for row in each.orders),
-        tuple(row for each in changes for row in each.fills),
-        tuple(positions.values()),
-        tuple(receipt for each in changes for receipt in each.receipts),
-        amendment,
-    )

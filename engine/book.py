@@ -112,7 +112,7 @@ class AccountBook:
             return conflicts
         before = self.account.seq
         recorded: list[RecordedEvent] = []
-        placed: list[PlacedEvent] = []
+        rows: list[Changes] = []
         results: list[ActionResult] = []
         for key, action in zip(batch.keys, batch.actions, strict=True):
             if key in known:
@@ -120,14 +120,14 @@ class AccountBook:
                 continue
             decision = decide(self.account, TakeAction(batch.decision_run_id, action), context)
             made, events = self._apply(decision, request_id)
-            receipt = changes(self.account, events).receipts[0]
+            rows.append(changes(self.account, events))
+            receipt = rows[-1].receipts[0]
             self.receipts.add(receipt)
             known[key] = receipt
             recorded += made
-            placed += events
             results.append(receipt.result)
         invariant(self.account.seq == before + len(recorded), f"seq of {self.account.id} left its events behind")
-        return Entry(self.account, tuple(recorded), changes(self.account, placed), None, tuple(results))
+        return Entry(self.account, tuple(recorded), Changes.together(rows), None, tuple(results))
 
     def submit(self, command: Command, context: Context, *, request_id: str) -> Entry | Refusal:
         """Decide one command that has no key: a change of state or a mark."""

@@ -52,4 +52,7 @@ class Carried(msgspec.Struct, frozen=True, gc=False):
             ("position_value", value, NOTIONAL_MAGNITUDE),
             ("account_traded", plus(self.traded, order_notional), TRADED_MAGNITUDE),
         )
-        return next((Exceeded(*figure) for figure in figures if figure[1] >= figure[2]), None)
+        for bound, actual, limit in figures:
+            if actual >= limit:
+                return Exceeded(bound, actual, limit)
+        return None

@@ -4,9 +4,10 @@ Live trading and replay fold the same events here, so replaying a ledger yields 
 (G5).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
+from typing import Final
 
 import msgspec
 from msgspec.structs import replace
@@ -51,6 +52,9 @@ class Amendment(msgspec.Struct, frozen=True, gc=False):
         return Amendment(self.orders + later.orders, self.fills + later.fills, tuple(figures.values()), gone)
 
 
+NO_AMENDMENT: Final = Amendment()
+
+
 class Changes(msgspec.Struct, frozen=True, gc=False):
     """What one run of events does to the tables: new rows, of a position only its last state, and amended ones."""
 
@@ -58,7 +62,27 @@ class Changes(msgspec.Struct, frozen=True, gc=False):
     fills: tuple[FillView, ...]
     positions: tuple[PositionRow, ...]
     receipts: tuple[Receipt, ...]
-    amendment: Amendment = Amendment()
+    amendment: Amendment = NO_AMENDMENT
+
+    @classmethod
+    def together(cls, parts: Sequence["Changes"]) -> "Changes":
+        """Those of decisions one after another: of a position only as it is after the last of them."""
+        if len(parts) == 1:
+            return parts[0]
+        amendment, positions = NO_AMENDMENT, dict[int, PositionRow]()
+        for each in parts:
+            if each.amendment is not NO_AMENDMENT:
+                amendment = amendment.then(each.amendment)
+                for opened_seq in each.amendment.gone:
+                    positions.pop(opened_seq, None)
+            positions |= {row.opened_seq: row for row in each.positions}
+        return cls(
+            tuple([row for each in parts for row in each.orders]),
+            tuple([row for each in parts for row in each.fills]),
+            tuple(positions.values()),
+            tuple([receipt for each in parts for receipt in each.receipts]),
+            amendment,
+        )
 
 
 class PlacedEvent(msgspec.Struct, frozen=True, gc=False):
@@ -81,7 +105,7 @@ def changes(account: Account, events: Iterable[PlacedEvent]) -> Changes:
     account_id = account.id
     orders: dict[str, OrderView] = {}
     fills: dict[str, FillView] = {}
-    amendment = Amendment()
+    amendment = NO_AMENDMENT
     positions: dict[int, PositionRow] = {}
     receipts: list[Receipt] = []
     asked: OrderValidated | None = None

@@ -72,11 +72,11 @@ class Room(msgspec.Struct, frozen=True, gc=False):
     def within_notional(self, order_notional: Decimal) -> bool:
         return order_notional <= self.policy.max_notional
 
-    def exceeded(self, quantity: Decimal) -> Exceeded | None:
-        """The bound of what is stored that this quantity would reach."""
+    def exceeded(self, quantity: Decimal, order_notional: Decimal) -> Exceeded | None:
+        """The bound of what is stored that this quantity, of this notional, would reach."""
         return self.carried.exceeded(
             quantity=quantity,
-            order_notional=money.notional(quantity, self.price),
+            order_notional=order_notional,
             value=money.notional(plus(self.carried.quantity, quantity), self.ask),
         )
 
@@ -97,7 +97,7 @@ class Room(msgspec.Struct, frozen=True, gc=False):
         order_notional = money.notional(quantity, self.price)
         return (
             self.within_notional(order_notional)
-            and self.exceeded(quantity) is None
+            and self.exceeded(quantity, order_notional) is None
             and self.within_aggregate(order_notional)
             and self.within_position(order_notional)
             and self.within_margin(order_notional)

@@ -38,6 +38,11 @@ SIZE_GATES: Final = frozenset(
 
 Context = dict[str, str | int | None]
 Needs = Literal["nothing", "price", "position", "size", "opening"]
+_NO_PRICE: Final = frozenset[Needs](["nothing"])
+_NO_POSITION: Final = frozenset[Needs](["nothing", "price"])
+_NO_SIZE: Final = frozenset[Needs](["nothing", "price", "position"])
+_ALL_OF_ANOTHER: Final = frozenset[Needs](["nothing", "price", "position", "size"])
+_ALL_OF_AN_OPENING: Final = frozenset[Needs](["nothing", "price", "position", "size", "opening"])
 
 
 class Proposal(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -55,47 +60,24 @@ class Proposal(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     quantity: Decimal
     leverage: Decimal
     valuation: Valuation
+    order_notional: Decimal
+    room: Room
+    """The exposure limits at this order's price."""
 
     @property
     def opening(self) -> bool:
         return self.intent == "open"
 
     @property
-    def order_notional(self) -> Decimal:
-        return money.notional(self.quantity, self.price)
-
-    @property
-    def room(self) -> Room:
-        """The exposure limits at this order's price."""
-        return Room(
-            policy=self.account.policy,
-            valuation=self.valuation,
-            held_notional=self.valuation.notionals.get((self.symbol, self.side), ZERO),
-            carried=Carried(
-                quantity=self.position.quantity if self.position else ZERO,
-                cost=self.position.entry_notional if self.position else ZERO,
-                traded=self.account.tally.traded,
-            ),
-            price=self.price,
-            ask=self.quote.ask if self.quote else ZERO,
-            leverage=self.leverage,
-        )
-
-    def knows(self, needs: Needs) -> bool:
-        """Whether a gate that needs this can be judged."""
-        if needs == "nothing":
-            return True
+    def known(self) -> frozenset[Needs]:
+        """What is known of what gates need."""
         if self.unusable is not None:
-            return False
-        if needs == "price":
-            return True
+            return _NO_PRICE
         if self.position is None and not self.opening:
-            return False
-        if needs == "position":
-            return True
+            return _NO_POSITION
         if self.quantity <= ZERO:
-            return False
-        return needs == "size" or self.opening
+            return _NO_SIZE
+        return _ALL_OF_AN_OPENING if self.opening else _ALL_OF_ANOTHER
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):
@@ -118,6 +100,22 @@ def proposal(account: Account, action: Action, quotes: Quotes, now: datetime) ->
     quote = found if isinstance(found, Quote) else None
     unusable = found if isinstance(found, Failure) else None
     price = fill_price(quote, policy, side=action.side, intent=intent) if quote else ZERO
+    quantity = _quantity(action, position, price)
+    leverage = policy.max_leverage if action.leverage is None else action.leverage
+    valuation = valued(account, quotes, now)
+    room = Room(
+        policy=policy,
+        valuation=valuation,
+        held_notional=valuation.notionals.get((action.symbol, action.side), ZERO),
+        carried=Carried(
+            quantity=position.quantity if position else ZERO,
+            cost=position.entry_notional if position else ZERO,
+            traded=account.tally.traded,
+        ),
+        price=price,
+        ask=quote.ask if quote else ZERO,
+        leverage=leverage,
+    )
     return Proposal(
         account=account,
         action=action,
@@ -128,17 +126,19 @@ def proposal(account: Account, action: Action, quotes: Quotes, now: datetime) ->
         quote=quote,
         unusable=unusable,
         price=price,
-        quantity=_quantity(action, position, price),
-        leverage=policy.max_leverage if action.leverage is None else action.leverage,
-        valuation=valued(account, quotes, now),
+        quantity=quantity,
+        leverage=leverage,
+        valuation=valuation,
+        order_notional=money.notional(quantity, price),
+        room=room,
     )
 
 
 def judge(proposed: Proposal) -> Verdict:
     """Ask every gate that can be judged."""
-    failures = []
+    failures, known = [], proposed.known
     for code, needs, fails in GATES:
-        if proposed.knows(needs):
+        if needs in known:
             context = fails(proposed)
             if context is not None:
                 failures.append(Failure(code, context))
@@ -216,14 +216,13 @@ def _quantity_exceeds_position(p: Proposal) -> Context | None:
 
 
 def _notional_exceeds_maximum(p: Proposal) -> Context | None:
-    notional = {"notional": text(p.order_notional)}
     if not p.room.within_notional(p.order_notional):
-        return {**notional, "limit": text(p.account.policy.max_notional)}
-    exceeded = p.room.exceeded(p.quantity)
+        return {"notional": text(p.order_notional), "limit": text(p.account.policy.max_notional)}
+    exceeded = p.room.exceeded(p.quantity, p.order_notional)
     if exceeded is None:
         return None
     return {
-        **notional,
+        "notional": text(p.order_notional),
         "bound": exceeded.bound,
         "actual": text(exceeded.actual),
         "limit": text(money.round8(exceeded.limit)),
