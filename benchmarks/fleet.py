@@ -27,7 +27,7 @@ from engine.quotes import Quote, observed
 from engine.record import begun
 from engine.views import account_view, balance_view
 from persistence import rows
-from persistence.rows import Columns, Row
+from persistence.columns import Columns, Row, copy_text
 from persistence.snapshots import PackedSnapshot, packed
 from persistence.store import Append, StoredSnapshot
 
@@ -199,4 +199,4 @@ def copy_in(connection: psycopg.Connection[Any], shape: Columns, made: Sequence[
     """Write rows of one table by COPY."""
     names = ", ".join(shape.names)
     with connection.cursor().copy(f"COPY {shape.table} ({names}) FROM STDIN".encode()) as copy:
-        copy.write(rows.copy_text(shape, made))
+        copy.write(copy_text(shape, made))

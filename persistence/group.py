@@ -11,8 +11,8 @@ from psycopg import AsyncRawCursor
 
 from engine.changes import Amendment
 from persistence import rows, statements
+from persistence.columns import Columns, Row, array_texts, copy_text
 from persistence.connections import Connection
-from persistence.rows import Columns, Row
 from persistence.store import Append
 
 _UNAMENDED: Final = Amendment()
@@ -36,7 +36,7 @@ def at_once(appends: Sequence[Append]) -> list[str] | None:
         rows.revalued(appends),
     )
     shapes = zip(statements.AT_ONCE, made, strict=True)
-    return [text for shape, each in shapes for text in (rows.array_texts(shape, each) if each else _none_of(shape))]
+    return [text for shape, each in shapes for text in array_texts(shape, each)]
 
 
 async def commit_at_once(connection: Connection, values: Sequence[str]) -> set[str]:
@@ -46,13 +46,9 @@ async def commit_at_once(connection: Connection, values: Sequence[str]) -> set[s
     return {account_id for (account_id,) in await cursor.fetchall()}
 
 
-def _none_of(shape: Columns) -> list[str]:
-    return ["{}"] * len(shape.columns)
-
-
 async def move_heads(connection: Connection, appends: Sequence[Append]) -> set[str]:
     """Lock the heads and set those that are where their appends expect them: round trip one."""
-    values = rows.array_texts(rows.HEADS, rows.heads(appends))
+    values = array_texts(rows.HEADS, rows.heads(appends))
     async with connection.pipeline():
         await connection.execute("BEGIN")
         if len(appends) > 1:
@@ -73,7 +69,7 @@ async def lock_free_heads(connection: Connection, account_ids: Sequence[str]) ->
 
 async def move_locked_heads(connection: Connection, appends: Sequence[Append]) -> set[str]:
     """Set the heads, locked already, that are where their appends expect them."""
-    values = rows.array_texts(rows.HEADS, rows.heads(appends))
+    values = array_texts(rows.HEADS, rows.heads(appends))
     moved = await connection.execute(statements.MOVE_HEADS, values, prepare=True)
     return {account_id for (account_id,) in await moved.fetchall()}
 
@@ -91,7 +87,7 @@ async def copy_large(connection: Connection, moving: Sequence[Append]) -> list[t
             few.append((shape, made))
             continue
         async with connection.cursor().copy(statements.COPY[shape.table]) as copy:
-            await copy.write(rows.copy_text(shape, made))
+            await copy.write(copy_text(shape, made))
     return few
 
 
@@ -127,7 +123,7 @@ async def _put(connection: Connection, moving: Sequence[Append], few: Sequence[t
     )
     for shape, made in few:
         if made:
-            await connection.execute(statements.INSERT[shape.table], rows.array_texts(shape, made), prepare=True)
+            await connection.execute(statements.INSERT[shape.table], array_texts(shape, made), prepare=True)
     for statement, shape, made in then:
         if made:
-            await connection.execute(statement, rows.array_texts(shape, made), prepare=True)
+            await connection.execute(statement, array_texts(shape, made), prepare=True)

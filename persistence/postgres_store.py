@@ -34,6 +34,7 @@ from engine.receipts import ActionKey, Receipt
 from engine.views import AccountView
 from persistence import codec, group, rows, snapshots, statements
 from persistence.account_stream import TABLES, accounts
+from persistence.columns import array_texts
 from persistence.connections import Connection, connection_parameters, rolled_back, severed_after
 from persistence.drift import Stored
 from persistence.pools import UNREACHABLE, Pool, unavailable, writing
@@ -119,8 +120,8 @@ class PostgresStore(Store):
             async with writing(self._pool) as connection:
                 inserted = await connection.execute(statements.INSERT_ACCOUNT, values)
                 if inserted.rowcount:
-                    await connection.execute(statements.INSERT_HEAD, rows.array_texts(rows.HEADS, rows.heads([first])))
-                    events = rows.array_texts(rows.EVENTS, rows.events([first]))
+                    await connection.execute(statements.INSERT_HEAD, array_texts(rows.HEADS, rows.heads([first])))
+                    events = array_texts(rows.EVENTS, rows.events([first]))
                     await connection.execute(statements.INSERT[rows.EVENTS.table], events)
                     return Created(account, opening, replayed=False)
                 found = await connection.execute(statements.EXISTING_ACCOUNT, (opening.idempotency_key, account.id))
@@ -291,7 +292,7 @@ class PostgresStore(Store):
         ended = (append.account.started_at, append.account.ended_at, append.account.end_reason)
         try:
             async with writing(self._pool) as connection:
-                head = rows.array_texts(rows.HEADS, rows.heads([append]))
+                head = array_texts(rows.HEADS, rows.heads([append]))
                 moved = await connection.execute(statements.MEND_HEAD, head)
                 if not await moved.fetchall():
                     return "fenced"
@@ -314,7 +315,7 @@ class PostgresStore(Store):
     async def note(self, entry: AuditEntry) -> None:
         try:
             async with writing(self._pool) as connection:
-                values = rows.array_texts(rows.AUDIT, rows.audit([entry]))
+                values = array_texts(rows.AUDIT, rows.audit([entry]))
                 await connection.execute(statements.INSERT[rows.AUDIT.table], values)
         except (psycopg.DataError, psycopg.IntegrityError, UnicodeEncodeError) as error:
             raise DataRefused(str(error)) from error

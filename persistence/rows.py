@@ -1,12 +1,10 @@
 """Rows of the write path as text, in the column order of each table. The hot path: every append passes here.
 
-A row is a tuple of Postgres text values, None for null. Decimals go as `str` gives them (`0E-8` is a numeric to
-Postgres), times as ISO 8601, JSON in canonical form: payloads as they are.
-
-What no text can hold (a lone surrogate) is raised as `UnicodeEncodeError`.
+Decimals go as `str` gives them (`0E-8` is a numeric to Postgres), times as ISO 8601, JSON in canonical form: payloads
+as they are.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from functools import lru_cache
 from hashlib import blake2b
@@ -18,67 +16,46 @@ from engine.canonical import canonical, plain
 from engine.changes import PositionRow
 from engine.receipts import Receipt
 from engine.views import FillView, OrderView, View
+from persistence.columns import Row, columns
 from persistence.store import Append, AuditEntry
-
-Row = tuple[str | None, ...]
-
-
-class Columns(msgspec.Struct, frozen=True):
-    """A table's columns in row order, as (name, type). Those at `escaped` may hold what the formats give a meaning."""
-
-    table: str
-    columns: tuple[tuple[str, str], ...]
-    escaped: frozenset[int]
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(name for name, _ in self.columns)
-
-
-def _columns(table: str, free: str, columns: str) -> Columns:
-    """From `name type, ...`; `free` names the columns that may hold any text. A bytea begins with a backslash."""
-    pairs = [(name, type_) for name, type_ in (column.split() for column in columns.split(","))]
-    escaped = (place for place, (name, type_) in enumerate(pairs) if name in free.split() or type_ == "bytea")
-    return Columns(table, tuple(pairs), frozenset(escaped))
-
 
 _at = lru_cache(maxsize=1024)(datetime.isoformat)
 """An action writes its time a dozen times."""
 
 
-HEADS: Final = _columns(
+HEADS: Final = columns(
     "prop_account_balances",
     "",
     """account_id uuid, epoch bigint, expected_seq bigint, last_seq bigint, head_hash bytea, cash numeric,
     equity numeric, realized_pnl numeric, unrealized_pnl numeric, fees_paid numeric, adjustments numeric,
     margin_used numeric, free_margin numeric, high_watermark numeric, drawdown numeric, liquidation_equity numeric""",
 )
-EVENTS: Final = _columns(
+EVENTS: Final = columns(
     "prop_ledger_events",
     "request_id payload",
     """account_id uuid, seq bigint, type text, version smallint, occurred_at timestamptz, epoch bigint,
     request_id text, payload jsonb, hash bytea""",
 )
-ORDERS: Final = _columns(
+ORDERS: Final = columns(
     "prop_orders",
     "symbol",
     """id uuid, account_id uuid, account_seq bigint, prop_action_id uuid, symbol text, side text, intent text,
     quantity numeric, leverage numeric, status text, created_at timestamptz""",
 )
-FILLS: Final = _columns(
+FILLS: Final = columns(
     "prop_fills",
     "symbol quote",
     """id uuid, order_id uuid, account_id uuid, account_seq bigint, symbol text, side text, intent text,
     quantity numeric, price numeric, notional numeric, fee numeric, realized_pnl numeric, quote jsonb, status text,
     filled_at timestamptz""",
 )
-ACTIONS: Final = _columns(
+ACTIONS: Final = columns(
     "prop_decision_actions",
     "decision_run_id decision_action_id action result",
     """account_id uuid, decision_run_id text, decision_action_id text, prop_action_id uuid, fingerprint bytea,
     action jsonb, result jsonb, status text, code text, seq bigint, decided_at timestamptz""",
 )
-POSITIONS: Final = _columns(
+POSITIONS: Final = columns(
     "prop_positions",
     "symbol",
     """account_id uuid, opened_seq bigint, symbol text, side text, status text, quantity numeric,
@@ -86,31 +63,31 @@ POSITIONS: Final = _columns(
     mark_notional numeric, marked_at timestamptz, unrealized_pnl numeric, realized_pnl numeric, fees numeric,
     opened_at timestamptz, closed_at timestamptz""",
 )
-REVALUED: Final = _columns(
+REVALUED: Final = columns(
     "prop_positions",
     "",
     """account_id uuid, opened_seq bigint, margin_used numeric, mark_price numeric, mark_notional numeric,
     marked_at timestamptz, unrealized_pnl numeric""",
 )
-STATES: Final = _columns(
+STATES: Final = columns(
     "prop_accounts",
     "end_reason",
     "id uuid, status text, started_at timestamptz, ended_at timestamptz, end_reason text",
 )
-AUDIT: Final = _columns(
+AUDIT: Final = columns(
     "prop_admin_audit_log",
     "token_name reason request_id before after",
     """token_name text, action text, account_id uuid, reason text, request_id text, before jsonb, after jsonb""",
 )
-RESULTS: Final = _columns(
+RESULTS: Final = columns(
     "prop_account_results",
     "result",
     """account_id uuid, account_seq bigint, status text, ended_at timestamptz, policy_hash bytea, head_hash bytea,
     result jsonb""",
 )
-VOIDED: Final = _columns("", "", "id uuid")
-RESTATED: Final = _columns("prop_fills", "", "id uuid, realized_pnl numeric")
-GONE: Final = _columns("prop_positions", "", "account_id uuid, opened_seq bigint")
+VOIDED: Final = columns("", "", "id uuid")
+RESTATED: Final = columns("prop_fills", "", "id uuid, realized_pnl numeric")
+GONE: Final = columns("prop_positions", "", "account_id uuid, opened_seq bigint")
 
 
 def heads(appends: Iterable[Append]) -> list[Row]:
@@ -342,30 +319,3 @@ def _position(account_id: str, row: PositionRow) -> Row:
         _at(view.opened_at),
         _at(view.closed_at) if view.closed_at else None,
     )
-
-
-def copy_text(shape: Columns, rows: Sequence[Row]) -> bytes:
-    """The rows in COPY's text format."""
-    lines = map("\t".join, zip(*_texts(shape, rows, _copy_escaped, null="\\N"), strict=True))
-    return ("\n".join(lines) + "\n").encode()
-
-
-def array_texts(shape: Columns, rows: Sequence[Row]) -> list[str]:
-    """The rows as one array literal a column, for `unnest`."""
-    return ["{" + ",".join(column) + "}" for column in _texts(shape, rows, _array_quoted, null="NULL")]
-
-
-def _texts(shape: Columns, rows: Sequence[Row], escape: Callable[[str], str], *, null: str) -> Iterator[Sequence[str]]:
-    """The rows by column, ready to be joined."""
-    for place, column in enumerate(zip(*rows, strict=True)):
-        if place in shape.escaped:
-            column = tuple(None if text is None else escape(text) for text in column)
-        yield tuple(null if text is None else text for text in column) if None in column else column
-
-
-def _copy_escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
-
-
-def _array_quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -7,6 +7,7 @@ from typing import Final
 
 from psycopg.sql import SQL, Composable, Identifier
 
+from persistence.columns import Columns, parameter
 from persistence.rows import (
     ACTIONS,
     AUDIT,
@@ -21,7 +22,6 @@ from persistence.rows import (
     REVALUED,
     STATES,
     VOIDED,
-    Columns,
 )
 
 
@@ -31,7 +31,7 @@ def _named(shape: Columns) -> Composable:
 
 def _arrays(shape: Columns) -> Composable:
     """`%s::uuid[], %s::bigint[], ...`"""
-    return SQL(", ").join(SQL("%s::{}[]").format(SQL(type_)) for _, type_ in shape.columns)
+    return SQL(", ").join(SQL(parameter(type_).format("%s")) for _, type_ in shape.columns)
 
 
 def _insert(shape: Columns) -> bytes:
