@@ -5,7 +5,8 @@ and 2; committers inside the account actors, or in one or two persisters. `each`
 the next, `baseline` the model's, from the CPU that an action took in the first row of its kind (one process of each)
 and the cores that nobody else used meanwhile: a ratio of 1.10 is ten per cent more than the model knows of, mostly
 waiting and what processes take from each other's caches. Rows of CPU show those costs: `each` is one kind's part,
-`baseline` the sum, over all processes and the client.
+`baseline` the sum, over all processes and the client. Of the other settings a row of CPU says how much more of it an
+action took there than in the first: fewer requests travel together where there are more to travel to.
 
 What two cores can show: that the sum of CPU is what binds, whatever is added (so more processes do not help here, and
 what they cost), and that one core does half. What they cannot: that a process of one kind is full while cores are left,
@@ -97,6 +98,8 @@ def figures() -> Iterator[Figure]:
                     if key not in costs:
                         costs[key] = found.cpu_us
                         yield from _of_cpu(f"{setting.kind}, {shape}", found.cpu_us)
+                    else:
+                        yield _more_cpu(f"CPU of all, {setting}, {shape}", found.cpu_us, costs[key])
                     yield _beside_model(f"{setting}, {shape}", found, costs[key], setting)
                 if setting == SETTINGS[0]:
                     for actions in BATCHES:
@@ -138,6 +141,11 @@ def _busy_s() -> float:
 def _beside_model(name: str, found: Found, cpu_us: Mapping[str, float], setting: Setting) -> Figure:
     foretold = bound(cpu_us, setting.processes, cores=found.cores)
     return Figure(f"{name} (by {foretold.by})", found.each_us, foretold.each_us, found.each_us / foretold.each_us, 0.0)
+
+
+def _more_cpu(name: str, cpu_us: Mapping[str, float], foretold_us: Mapping[str, float]) -> Figure:
+    each, foretold = sum(cpu_us.values()), sum(foretold_us.values())
+    return Figure(name, each, foretold, each / foretold, 0.0)
 
 
 def _of_cpu(name: str, cpu_us: Mapping[str, float]) -> Iterator[Figure]:
