@@ -34,8 +34,8 @@ again.
 **No is an answer.** An action that a gate refuses is a result with status `rejected`, not an HTTP error. HTTP errors
 are RFC 9457 problems with a stable `code`.
 
-**Limits** of requests at once and a second are counted by each gateway process, of all callers (503 `overloaded`) and of
-each token (429 `rate_limited`); nothing was done, and `Retry-After` says when to come back.
+**Limits** of requests at once and a second are counted by each gateway process, of all callers (503 `overloaded`) and
+of each token (429 `rate_limited`); nothing was done, and `Retry-After` says when to come back.
 
 **Lists** go on at `nextCursor` while `hasMore`. Every GET also takes HEAD."""
 TAGS: Final[Mapping[str, str]] = {
