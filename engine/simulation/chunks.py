@@ -5,16 +5,18 @@ not told, and which accounts are given up, stands in docs/simulation-fast.md. Ne
 Memory: a chunk's accounts and actions, and its equity where that is asked for; nothing else grows with the ticks.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numba
 import numpy as np
 
+from engine.policy import Policy
 from engine.simulation import layout
 from engine.simulation.actions import ActionTable
 from engine.simulation.asking import FULL, CompiledStrategy, run_asking
+from engine.simulation.compiled import told_of_compiling
 from engine.simulation.faults import BadInput, InputCode
 from engine.simulation.kernel import MARKED, SHOWN, run_recorded
 from engine.simulation.layout import ACCOUNT, CLOSING, POSITION, RANGE, Actions, Records, Verdicts
@@ -91,6 +93,16 @@ def chunks(
             chunk.equity,
         )
         yield chunk
+
+
+def prepare(on_compile: Callable[[], None]) -> None:
+    """Have the kernel at hand, here and on the disk of this machine. `on_compile`: called where it is compiled."""
+    at = np.zeros(1, np.int64)
+    price = np.full((1, 1), 1, np.int64)
+    prices = PriceTable(times=at, symbols=("-",), bid=price, ask=price, mid=price, observed=at[:, None])
+    with told_of_compiling(on_compile):
+        for _ in chunks(prices, PolicyTable.of([Policy()], prices.symbols), price[0], ActionTable.empty(), Pace()):
+            pass
 
 
 def asked(

@@ -7,11 +7,13 @@ Numba looks for changes only in the file of a loop, not in what the loop calls. 
 kept nowhere else, and `fingerprint` of all of it goes into the loop's key.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from hashlib import blake2b
 from typing import Any, Final, TypeVar
 
 import numba
+from numba.core.event import Event, Listener, install_listener
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -60,6 +62,26 @@ def fingerprint() -> int:
         figures = {name: known[name] for name in code.co_names if isinstance(known.get(name), int | float)}
         digest.update(repr((part.__qualname__, code.co_code, code.co_consts, code.co_names, figures)).encode())
     return int.from_bytes(digest.digest())
+
+
+@contextmanager
+def told_of_compiling(tell: Callable[[], None]) -> Iterator[None]:
+    """`tell` is called when something begins to be compiled in the block, once. What is read from disk is not."""
+    with install_listener("numba:compile", _Once(tell)):
+        yield
+
+
+class _Once(Listener):
+    def __init__(self, tell: Callable[[], None]) -> None:
+        self._tell: Callable[[], None] | None = tell
+
+    def on_start(self, event: Event) -> None:
+        tell, self._tell = self._tell, None
+        if tell is not None:
+            tell()
+
+    def on_end(self, event: Event) -> None:
+        """Of no interest."""
 
 
 def _part(function: Function, *, inline: str) -> Function:

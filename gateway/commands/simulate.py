@@ -192,6 +192,10 @@ def _carried_out(
     from gateway.simulation.summary import Summary
 
     summary, line = Summary(made), ProgressLine()
+    if made.engine == "fast":
+        from engine.simulation.chunks import prepare
+
+        prepare(lambda: line.say("compiling the kernel, once on this machine: ten seconds or so"))
     pace = Pace(line.say)
     try:
         with contextlib.nullcontext() if out is None else _folder(out) as folder:
