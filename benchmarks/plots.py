@@ -149,7 +149,7 @@ def _processes(picture: Picture, rows: Sequence[Row]) -> bool:
         _plain(axes, "durable actions a second", "", title)
         axes.xaxis.set_major_locator(MaxNLocator(5))
         if place == 0:
-            axes.legend(frameon=False, loc="lower right")
+            picture.legend(frameon=False, loc="outside lower left", ncols=2)
     return True
 
 
