@@ -28,6 +28,7 @@ from tests.support.postgres import temporary_postgres
 
 pytestmark = pytest.mark.postgres
 RACE_SECONDS = 1.5
+KILLED_MIN = 5
 
 
 @pytest.fixture
@@ -202,14 +203,17 @@ async def test_backends_killed_at_random_lose_nothing_and_write_nothing_twice(st
     until = time.monotonic() + RACE_SECONDS
     killed: list[tuple[object, ...]] = []
 
+    def is_on() -> bool:  # a busy machine takes longer to do enough harm
+        return time.monotonic() < until or len(killed) <= KILLED_MIN
+
     async def trade(author: Author) -> None:
-        while time.monotonic() < until:
+        while is_on():
             assert await committer.append([author.open(quantity="0.0001")]) == ("committed",)
             assert await committer.append([author.close()]) == ("committed",)
 
     async def kill() -> None:
         async with await AsyncConnection.connect(database_url, autocommit=True) as other:
-            while time.monotonic() < until:
+            while is_on():
                 cursor = await other.execute(
                     "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'prop'"
                     " and datname = current_database() and state = 'active'"
@@ -219,7 +223,6 @@ async def test_backends_killed_at_random_lose_nothing_and_write_nothing_twice(st
 
     await asyncio.gather(*map(trade, authors), kill())
     await committer.close()
-    assert len(killed) > 5
     async with PostgresStore.connect(
         database_url
     ) as reader:  # a backend may have heard that it is to end, and idle yet
