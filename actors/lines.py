@@ -32,7 +32,7 @@ FRAME_BYTES_MAX: Final = 512 * 1024 * 1024
 """More than a gateway may have in flight at all: what claims to be longer is no frame."""
 SECRET_BYTES: Final = 32
 UNREAD_BYTES_MAX: Final = 64 * 1024 * 1024
-"""What a caller keeps for an actor that does not read; past it a call is `Lost` at once."""
+"""What a caller keeps for an actor that does not read; past it a call is `Silent` at once."""
 LINES_MAX: Final = 256
 """Into one actor: one for each gateway, or account actor, that calls it. Who comes later calls through Ray."""
 HELLO_S: Final = 2.0
@@ -95,7 +95,8 @@ class _Framed(asyncio.Protocol):
         del self._buffer[:at]
 
     def framed(self, number: int, kind: int, data: bytes) -> None:
-        raise NotImplementedError
+        """What either end does with a frame."""
+        raise NotImplementedError  # each end has its own; this class is neither
 
     def send(self, number: int, kind: int, data: bytes) -> None:
         if not self._transport.is_closing():

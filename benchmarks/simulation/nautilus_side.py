@@ -26,7 +26,7 @@ VENUE = Venue("BINANCE")
 INSTRUMENT = TestInstrumentProvider.btcusdt_perp_binance()
 
 
-class Alternating(Strategy):  # type: ignore[misc]
+class Alternating(Strategy):  # type: ignore[misc]  # the peer is not installed where this is checked
     """Buys a hundredth, sells it, buys again."""
 
     def __init__(self) -> None:

@@ -7,6 +7,7 @@ old by a microsecond or just not, ahead by five seconds or just more. Policies w
 from dataclasses import dataclass
 from decimal import Decimal
 from random import Random
+from typing import Any
 
 import numpy as np
 
@@ -119,20 +120,25 @@ def _one(chance: Random, *texts: str) -> Decimal:
     return Decimal(chance.choice(texts)).quantize(Decimal("1e-8"))
 
 
-def _size(chance: Random, *fractions: str) -> dict[str, Decimal]:
+def _size(chance: Random, *fractions: str) -> dict[str, Any]:
+    """One of two fields, by name: `Any`, since mypy takes a dict of decimals for values of every field."""
     if chance.random() < 0.3:
         return {"amount": _one(chance, "50", "2500.00000001", "0.00000001", "60000000000")}
     return {"fraction": _one(chance, *fractions)}
 
 
 def _daily_loss(chance: Random) -> MaxDailyLoss:
-    basis, of = chance.choice(("initial", "day_start")), chance.choice(("balance", "equity"))
-    return MaxDailyLoss(**_size(chance, "0.05", "0.01", "0.03333333", "1"), basis=basis, of=of)  # type: ignore[arg-type]
+    words: dict[str, Any] = {
+        "basis": chance.choice(("initial", "day_start")),
+        "of": chance.choice(("balance", "equity")),
+    }
+    return MaxDailyLoss(**words, **_size(chance, "0.05", "0.01", "0.03333333", "1"))
 
 
 def _trailing(chance: Random) -> TrailingDrawdown:
-    mode, locks = chance.choice(("intraday_equity", "end_of_day")), chance.random() < 0.5
-    return TrailingDrawdown(mode=mode, locks_at_start=locks, **_size(chance, "0.06", "0.02", "0.33333333"))  # type: ignore[arg-type]
+    mode: Any = chance.choice(("intraday_equity", "end_of_day"))
+    locks = chance.random() < 0.5
+    return TrailingDrawdown(mode=mode, locks_at_start=locks, **_size(chance, "0.06", "0.02", "0.33333333"))
 
 
 def _target(chance: Random) -> ProfitTarget:
