@@ -16,6 +16,7 @@ from gateway.schemas import (
     CompleteIn,
     CreateAccountIn,
     DecisionActionsIn,
+    DecisionActionsQuery,
     EmptyIn,
     EquityQuery,
     EventsQuery,
@@ -131,6 +132,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         (*_UNSERVED, "decision_action_conflict", "duplicate_decision_action"),
         reply=replies.DecisionActions,
     ),
+    _list(ACCOUNT + "/decision-actions", actions.list_all, replies.DecisionAction, DecisionActionsQuery),
     _get(
         V1 + "/decision-actions/{prop_action_id}",
         actions.read,

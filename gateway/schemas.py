@@ -23,6 +23,7 @@ from engine.policy import (
     SlippageModel,
     TrailingMode,
 )
+from engine.rejections import GateCode
 from gateway.cursors import CURSOR_CHARACTERS_MAX
 from gateway.fields import (
     ClientId,
@@ -316,6 +317,23 @@ class LedgerQuery(AccountPageQuery):
     def _known(cls, value: str | None) -> str | None:
         if value is not None and value not in EVENT_TYPES:
             raise PydanticCustomError("not_allowed", "must be a type of ledger event")
+        return value
+
+
+class DecisionActionsQuery(AccountPageQuery):
+    """Filters of judged actions; all must hold."""
+
+    decision_run_id: ClientId | None = None
+    decision_action_id: ClientId | None = None
+    status: Literal["executed", "rejected"] | None = None
+    code: str | None = Field(default=None, json_schema_extra={"enum": [*GateCode]})
+    """Only what this gate refused first."""
+
+    @field_validator("code")
+    @classmethod
+    def _known(cls, value: str | None) -> str | None:
+        if value is not None and value not in set(GateCode):
+            raise PydanticCustomError("not_allowed", "must be the code of a gate")
         return value
 
 

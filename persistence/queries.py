@@ -79,12 +79,23 @@ class AuditRow(View, frozen=True, kw_only=True):
     after: dict[str, Any] | None
 
 
+class ActionFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Judged actions that have every value given here."""
+
+    decision_run_id: str | None = None
+    decision_action_id: str | None = None
+    status: Literal["executed", "rejected"] | None = None
+    code: str | None = None
+
+
 class StoredAction(msgspec.Struct, frozen=True):
     """A judged action, and whose it was."""
 
     account_id: str
     receipt: Receipt
 
+
+ANY_ACTION: Final = ActionFilter()
 
 _ACCOUNTS: Final = SQL("""
 select account.id::text, account.status, account.owner_id, account.clone_id, account.parent_account_id,
@@ -129,9 +140,10 @@ limit %(limit)s
 """)
 _ACTION_COLUMNS: Final = SQL("account_id::text, decision_run_id, action, result, seq, decided_at")
 _ACTION: Final = SQL("select {} from prop_decision_actions where prop_action_id = %(id)s").format(_ACTION_COLUMNS)
-_LAST_ACTIONS: Final = SQL("""
-select {} from prop_decision_actions where account_id = %(account_id)s order by seq desc limit %(limit)s
-""").format(_ACTION_COLUMNS)
+_ACTIONS: Final = SQL("""
+select {columns} from prop_decision_actions where account_id = %(account_id)s and seq < %(after)s and {where}
+order by seq desc limit %(limit)s
+""")
 _AUDIT: Final = """
 select id, occurred_at, token_name, action, account_id::text, reason, request_id, before, after
 from prop_admin_audit_log
@@ -219,13 +231,19 @@ class Queries:
         found = await rows(self._pool, kwargs_row(_action), _ACTION, {"id": id_})
         return found[0] if found else None
 
-    async def last_actions(self, account_id: str, *, limit: int) -> list[Receipt]:
-        """The actions judged last, newest first, with their results."""
-        id_ = _uuid(account_id)
-        if id_ is None:
-            return []
-        asked = {"account_id": id_, "limit": _bounded(limit)}
-        return [stored.receipt for stored in await rows(self._pool, kwargs_row(_action), _LAST_ACTIONS, asked)]
+    async def actions(
+        self, account_id: str, wanted: ActionFilter = ANY_ACTION, *, before: int | None = None, limit: int
+    ) -> Page[Receipt, int]:
+        """Judged actions with their results, newest first; only those judged before the one at seq `before`."""
+        asked = _of(account_id, _NEWEST if before is None else before, limit)
+        if asked is None:
+            return Page((), None)
+        given = {name: value for name, value in msgspec.structs.asdict(wanted).items() if value is not None}
+        conditions = [_ACTION_CONDITIONS[name] for name in given]
+        where = SQL(" and ").join(conditions) if conditions else _EVERYTHING
+        query = _ACTIONS.format(columns=_ACTION_COLUMNS, where=where)
+        found = [stored.receipt for stored in await rows(self._pool, kwargs_row(_action), query, asked | given)]
+        return _page(found, [receipt.seq for receipt in found], limit)
 
     async def audit_log(self, account_id: str, *, before: int | None = None, limit: int) -> Page[AuditRow, int]:
         """Newest first; only rows older than the one whose id is `before`."""
@@ -248,6 +266,13 @@ _CONDITIONS: Final = {
     "clone_id": SQL("account.clone_id = %(clone_id)s"),
     "race_id": SQL("account.race_id = %(race_id)s"),
     "mode": SQL("account.mode = %(mode)s"),
+}
+
+_ACTION_CONDITIONS: Final = {
+    "decision_run_id": SQL("decision_run_id = %(decision_run_id)s"),
+    "decision_action_id": SQL("decision_action_id = %(decision_action_id)s"),
+    "status": SQL("status = %(status)s"),
+    "code": SQL("code = %(code)s"),
 }
 
 

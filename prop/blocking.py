@@ -154,6 +154,7 @@ class Prop:
 
     accounts = _iterating(AsyncProp.accounts)
     clone_accounts = _iterating(AsyncProp.clone_accounts)
+    decision_actions = _iterating(AsyncProp.decision_actions)
     orders = _iterating(AsyncProp.orders)
     fills = _iterating(AsyncProp.fills)
     positions = _iterating(AsyncProp.positions)

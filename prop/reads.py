@@ -11,6 +11,7 @@ from prop.calls import Calls, of_account
 from prop.models import (
     Account,
     AgedPosition,
+    DecisionAction,
     DecisionContext,
     EquityCurve,
     Fill,
@@ -81,6 +82,26 @@ class ReadCalls(Calls):
         """
         path = of_account(account_id, "decision-context")
         return await self._get(path, DecisionContext, minSeq=min_seq, waitMs=wait_ms)
+
+    def decision_actions(
+        self,
+        account_id: str,
+        *,
+        decision_run_id: str | None = None,
+        decision_action_id: str | None = None,
+        status: Literal["executed", "rejected"] | None = None,
+        code: str | None = None,
+        min_seq: int = 0,
+        wait_ms: int = 0,
+    ) -> AsyncIterator[DecisionAction]:
+        """Judged actions that match every filter, newest first. None under a key: the engine never had that action.
+
+        >>> [each.result.status async for each in prop.decision_actions(account.id, decision_run_id="run-1")]
+        ['executed']
+        """
+        filters = {"decisionRunId": decision_run_id, "decisionActionId": decision_action_id, "status": status}
+        query = {**filters, "code": code, "minSeq": min_seq, "waitMs": wait_ms}
+        return self._rows(of_account(account_id, "decision-actions"), DecisionAction, query)
 
     def orders(self, account_id: str, *, min_seq: int = 0, wait_ms: int = 0) -> AsyncIterator[Order]:
         """Orders, oldest first.

@@ -1,4 +1,4 @@
-"""Decision actions: judging a batch, and reading one action back."""
+"""Decision actions: judging a batch, and reading actions back."""
 
 import msgspec
 
@@ -7,7 +7,8 @@ from gateway import mapping, wire
 from gateway.calls import Answer, Call
 from gateway.problems import Problem
 from gateway.replies import DecisionAction, SplicedActions
-from gateway.schemas import DecisionActionsIn, NoQuery, WriteQuery
+from gateway.schemas import DecisionActionsIn, DecisionActionsQuery, NoQuery, WriteQuery
+from persistence.queries import ActionFilter, Page
 
 
 async def take(call: Call[WriteQuery, DecisionActionsIn]) -> Answer:
@@ -35,6 +36,22 @@ async def read(call: Call[NoQuery, None]) -> Answer:
     if stored is None:
         raise Problem("decision_action_not_found")
     return Answer(body=record(stored.account_id, stored.receipt), seq=stored.receipt.seq)
+
+
+async def list_all(call: Call[DecisionActionsQuery, None]) -> Answer:
+    """Actions of an account as they were asked, and what became of them, newest first."""
+    account_id, query, seq = call.account_id, call.query, await call.head(call.query)
+    wanted = ActionFilter(
+        decision_run_id=query.decision_run_id,
+        decision_action_id=query.decision_action_id,
+        status=query.status,
+        code=query.code,
+    )
+    scope = account_id, *msgspec.structs.astuple(wanted)
+    before = call.after("decision-actions", int, query, *scope)
+    found = await call.parts.queries.actions(account_id, wanted, before=before, limit=query.limit)
+    shown = Page(tuple(record(account_id, receipt) for receipt in found.data), found.next)
+    return Answer(body=call.page("decision-actions", shown, *scope) | {"accountSeq": seq})
 
 
 def record(account_id: str, receipt: Receipt) -> DecisionAction:

@@ -27,7 +27,7 @@ async def context(call: Call[ReadQuery, None]) -> Answer:
     now = call.parts.clock()
     seen = decision_context(account, await call.parts.client.quotes(), now)
     shown = aged_snapshot(account, now)
-    recent = await call.parts.queries.last_actions(account.id, limit=ACTIONS_IN_CONTEXT)
+    recent = (await call.parts.queries.actions(account.id, limit=ACTIONS_IN_CONTEXT)).data
     return Answer(
         body=AgedDecisionContext(
             account_id=account.id,

@@ -81,6 +81,10 @@ async def test_the_life_of_an_account(door: Door, engine: Desk):
     assert Decimal(context["symbols"][0]["capacity"][0]["maxQuantity"]) > 0
     stored = (await door.get(f"/api/v1/prop/decision-actions/{taken['results'][2]['propActionId']}")).json
     assert (stored["accountId"], stored["result"]) == (account_id, taken["results"][2])
+    assert await everything(door, f"{path}/decision-actions", limit=3) == context["actions"]
+    found = (await door.get(f"{path}/decision-actions?status=rejected&code=position_not_found")).json["data"]
+    assert found == [stored]
+    assert (await door.get(f"{path}/decision-actions?decisionActionId=never-sent")).json["data"] == []
 
     await engine.observe("BTC-USD", "51000")
     marked = (await door.post(f"{path}/mark-to-market")).json

@@ -14,7 +14,7 @@ from engine.views import account_view
 from persistence import codec
 from persistence.pools import connection_pool
 from persistence.postgres_store import PostgresStore
-from persistence.queries import LIMIT_MAX, AccountFilter, Page, Queries
+from persistence.queries import LIMIT_MAX, AccountFilter, ActionFilter, Page, Queries
 from persistence.store import Head, StoreUnavailable
 from tests.support.lively import Life, ids, lively
 
@@ -75,7 +75,7 @@ async def test_an_id_that_is_none_is_unknown(queries: Queries, account_id: str):
     assert await queries.account(account_id) is None
     assert await queries.head(account_id) is None
     assert await queries.action(account_id) is None
-    assert await queries.last_actions(account_id, limit=20) == []
+    assert await queries.actions(account_id, limit=20) == Page((), None)
     for page in (
         await queries.ledger(account_id, limit=5),
         await queries.orders(account_id, limit=5),
@@ -176,11 +176,29 @@ async def test_actions_with_their_results(queries: Queries, store: PostgresStore
     for life in lives:
         receipts = (await made(store, life)).receipts
         assert {receipt.result.status for receipt in receipts} == {"executed", "rejected"}
-        assert await queries.last_actions(life.id, limit=4) == list(reversed(receipts))[:4]
+        newest_first = list(reversed(receipts))
+        first = await queries.actions(life.id, limit=4)
+        assert first == Page(tuple(newest_first[:4]), newest_first[3].seq)
+        rest = await queries.actions(life.id, before=first.next, limit=LIMIT_MAX)
+        assert rest == Page(tuple(newest_first[4:]), None)
         for receipt in receipts:
             stored = await queries.action(receipt.result.prop_action_id)
             assert stored is not None
             assert (stored.account_id, stored.receipt) == (life.id, receipt)
+            run_id, action_id = receipt.key
+            under = ActionFilter(decision_run_id=run_id, decision_action_id=action_id)
+            assert (await queries.actions(life.id, under, limit=2)).data == (receipt,)
+
+
+async def test_actions_are_found_by_what_became_of_them(queries: Queries, store: PostgresStore, lives: list[Life]):
+    for life in lives:
+        newest_first = list(reversed((await made(store, life)).receipts))
+        for status in ("executed", "rejected"):
+            wanted = tuple(each for each in newest_first if each.result.status == status)
+            assert (await queries.actions(life.id, ActionFilter(status=status), limit=LIMIT_MAX)).data == wanted
+        for code in {each.result.code for each in newest_first} - {None}:
+            wanted = tuple(each for each in newest_first if each.result.code == code)
+            assert (await queries.actions(life.id, ActionFilter(code=code), limit=LIMIT_MAX)).data == wanted
 
 
 async def test_the_head_is_the_durable_one(queries: Queries, lives: list[Life]):
@@ -226,7 +244,7 @@ async def test_postgres_away_is_said_so():
             queries.fills(UNKNOWN[0], limit=1),
             queries.positions(UNKNOWN[0], status="all", limit=1),
             queries.action(UNKNOWN[0]),
-            queries.last_actions(UNKNOWN[0], limit=1),
+            queries.actions(UNKNOWN[0], limit=1),
             queries.head(UNKNOWN[0]),
         ):
             with pytest.raises(StoreUnavailable):

@@ -39,7 +39,7 @@ from gateway.parts import GatewayLimits, GatewayParts
 from gateway.server import RunningServer, ServerLimits, serving_app
 from persistence.event_log import BEGINNING, LoggedEvent, Place
 from persistence.performance import Curve, Performance, RaceStandings
-from persistence.queries import AccountFilter, AccountKey, Page, Queries, StoredAction
+from persistence.queries import ANY_ACTION, AccountFilter, AccountKey, ActionFilter, Page, Queries, StoredAction
 from persistence.store import Created, Head, StoreUnavailable
 from persistence.tokens import Scope, TokenRow, sha256
 from tests.e2e.gateway.door import Door
@@ -180,8 +180,10 @@ class FakeQueries:
         book = self._client.books.get(account_id)
         return None if book is None else Head(account_id, 1, book.account.seq, book.head)
 
-    async def last_actions(self, account_id: str, *, limit: int) -> list[Receipt]:
-        return self._client.receipts.get(account_id, [])[::-1][:limit]
+    async def actions(
+        self, account_id: str, wanted: ActionFilter = ANY_ACTION, *, before: int | None = None, limit: int
+    ) -> Page[Receipt, int]:
+        return Page(tuple(self._client.receipts.get(account_id, [])[::-1][:limit]), None)
 
     async def action(self, prop_action_id: str) -> StoredAction | None:
         for account_id, receipts in self._client.receipts.items():
