@@ -9,7 +9,7 @@ PARALLEL := $(FAST) tests/contract tests/differential tests/simulation tests/int
 SERIAL := tests/e2e/recovery tests/e2e/cluster tests/e2e/cli tests/chaos
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check chaos fmt client bench bench-plots lock clean
+.PHONY: help install run test check chaos fmt metrics client bench bench-plots lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,10 @@ chaos: install ## hurt a real system under load: make chaos SEED=1 MINUTES=10
 fmt: install ## format the code and fix what can be fixed
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
+
+metrics: install ## write docs/metrics.md again, after a metric has changed
+	$(BIN)/python -m gateway.metrics_page > docs/metrics.new
+	mv docs/metrics.new docs/metrics.md
 
 client: install ## write the client's models again, after a reply or a request has changed
 	$(BIN)/python -m gateway.client_models > prop/models.new

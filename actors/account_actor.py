@@ -12,10 +12,10 @@ from actors.lines import listening
 from actors.logs import configure
 from actors.messages import packed, requests
 from actors.persister import committer_over
-from actors.ports import Appender
 from actors.remote import RayAppender
 from actors.runtime import RuntimeConfig, config_of, connected
 from engine.quotes import Quote
+from persistence.committer import Committer
 from persistence.postgres_store import PostgresStore
 
 CONNECTIONS_MAX = 2
@@ -39,13 +39,15 @@ class AccountActor:
             connected(config, connections_max=connections, application_name=self._name)
         )
         node = ray.get_runtime_context().get_node_id()
-        self._host = AccountHost(self._name, store, self._appender(config, store), config.host, node=node)
+        own = self._committer(config, store)
+        appender = own or RayAppender(config, place=sum(self._name.encode()))
+        self._host = AccountHost(self._name, store, appender, config.host, node=node, own=own)
         self._line = await self._resources.enter_async_context(listening(self.handle, direct=config.direct_lines))
         self._made.set()
 
-    def _appender(self, config: RuntimeConfig, store: PostgresStore) -> Appender:
+    def _committer(self, config: RuntimeConfig, store: PostgresStore) -> Committer | None:
         if config.persister_placement == "shared":
-            return RayAppender(config, place=sum(self._name.encode()))
+            return None
         committer = committer_over(store, config.persister)
         self._resources.push_async_callback(committer.close)
         return committer

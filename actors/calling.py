@@ -27,6 +27,8 @@ CONTROL_DEADLINE_S: Final = 10.0
 CLOSE_DEADLINE_S: Final = 25.0
 SPAWN_DEADLINE_S: Final = 60.0
 WELLNESS_DEADLINE_S: Final = 2.0
+FIGURES_DEADLINE_S: Final = 0.8
+"""Less than a gateway takes for an answer to `/metrics`."""
 
 THREADS_MAX: Final = 16
 """Of a process, waiting for Ray's head. With the head away each waits for a minute; further work waits for a thread,

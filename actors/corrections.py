@@ -12,6 +12,7 @@ from typing import Protocol
 import structlog
 
 from actors import correcting
+from actors.figures import Cause, HostCounts
 from actors.hosted import REBUILDING, UNCONFIRMED, Hosted
 from actors.messages import Correct, Recompute, Refused, Reply, Unserved
 from actors.outbox import Outbox
@@ -31,12 +32,13 @@ class Recorded(Protocol):
 class Poison(Protocol):
     """Throws an account's state away."""
 
-    def __call__(self, hosted: Hosted, why: str, *, counts: bool) -> None: ...
+    def __call__(self, hosted: Hosted, why: str, *, cause: Cause) -> None: ...
 
 
 class Corrections:
     """Corrects the accounts of one host, whose ways to answer it is given: `settled` and `recorded` reply once all is
-    durable, `poison` throws a state away, `restored` takes in an account that was put right in an epoch."""
+    durable, `poison` throws a state away, `restored` takes in an account that was put right in an epoch. What drifted
+    is counted in `counts`."""
 
     def __init__(
         self,
@@ -48,6 +50,7 @@ class Corrections:
         recorded: Recorded,
         poison: Poison,
         restored: Callable[[str, int], Awaitable[None]],
+        counts: HostCounts,
         receipts_in_memory_max: int,
         now: Callable[[], datetime],
         monotonic: Callable[[], float] = time.monotonic,
@@ -59,6 +62,7 @@ class Corrections:
         self._recorded = recorded
         self._poison = poison
         self._restored = restored
+        self._counts = counts
         self._receipts_in_memory_max = receipts_in_memory_max
         self._now = now
         self._monotonic = monotonic
@@ -94,6 +98,7 @@ class Corrections:
             found = await correcting.examined(
                 stored, hosted.book, epoch=hosted.book.epoch, receipts_in_memory_max=self._receipts_in_memory_max
             )
+            self._counts.drifts += len(found.drift)
             if hosted.poisoned:
                 return REBUILDING
             if request.dry_run:
@@ -107,10 +112,10 @@ class Corrections:
             try:
                 verdict = await self._store.mend(mend)
             except StoreUnavailable as away:
-                self._poison(hosted, f"a recompute was not confirmed: {away}", counts=False)
+                self._poison(hosted, f"a recompute was not confirmed: {away}", cause="unknown")
                 return UNCONFIRMED
             if verdict != "committed":
-                self._poison(hosted, f"recompute {verdict}", counts=False)
+                self._poison(hosted, f"recompute {verdict}", cause="fenced")
                 return REBUILDING
             hosted.book = found.book
             hosted.became_durable(found.book.account.seq, confirmed_at=asked_at)
@@ -130,6 +135,7 @@ class Corrections:
             found = await correcting.examined(
                 stored, None, epoch=epoch, receipts_in_memory_max=self._receipts_in_memory_max
             )
+            self._counts.drifts += len(found.drift)
             if found.book is None or request.dry_run:
                 if not request.dry_run:
                     await self._store.note(correcting.audited(request, None, None))

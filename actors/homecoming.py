@@ -41,6 +41,11 @@ class Homecoming:
         return len(self._homeless)
 
     @property
+    def backlog(self) -> int:
+        """How many have no place yet, or are on their way to one."""
+        return len(self._homeless) + len(self._returning)
+
+    @property
     def returning(self) -> Container[str]:
         """Accounts on their way: to place one once more would fence it."""
         return self._returning

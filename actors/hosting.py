@@ -41,6 +41,7 @@ from engine.quotes import Quote
 from engine.receipts import ActionKey, Receipt
 from engine.rejections import Refusal
 from engine.views import balance_view
+from persistence.committer import Committer
 from persistence.store import AuditEntry, Store, StoreUnavailable
 
 
@@ -59,10 +60,11 @@ class AccountHost(Residence):
         limits: HostLimits,
         *,
         node: str = "",
+        own: Committer | None = None,
         now: Callable[[], datetime] = utc_now,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(name, store, appender, limits, node=node, monotonic=monotonic)
+        super().__init__(name, store, appender, limits, node=node, own=own, monotonic=monotonic)
         self._now = now
         self._quotes: dict[str, Quote] = {}
         self._quotes_version = 0
@@ -74,11 +76,12 @@ class AccountHost(Residence):
             recorded=self._recorded,
             poison=self._poison,
             restored=self._restored,
+            counts=self._counts,
             receipts_in_memory_max=limits.receipts_in_memory_max,
             now=now,
             monotonic=monotonic,
         )
-        self._marking = Marking(self._hosted, self._outbox, limits, poison=self._poison, now=now)
+        self._marking = Marking(self._hosted, self._outbox, limits, poison=self._poison, counts=self._counts, now=now)
 
     async def close(self) -> None:
         """As of any residence; a pass under way decides no more."""
@@ -96,8 +99,13 @@ class AccountHost(Residence):
     async def handle(self, requests: tuple[Request, ...]) -> tuple[Reply, ...]:
         """Apply in order; each reply comes when its events are durable."""
         if len(requests) == 1:
-            return (await self._answer(requests[0]),)  # most often: a task less
-        return tuple(await asyncio.gather(*(self._answer(request) for request in requests)))
+            replies = [await self._answer(requests[0])]  # most often: a task less
+        else:
+            replies = await asyncio.gather(*(self._answer(request) for request in requests))
+        for reply in replies:
+            if isinstance(reply, Unserved):
+                self._counts.unserved[reply.reason] += 1
+        return tuple(replies)
 
     async def _answer(self, request: Request) -> Reply:
         hosted = self._hosted.get(request.account_id)
@@ -124,10 +132,11 @@ class AccountHost(Residence):
             except StoreUnavailable as away:
                 return Unserved("overloaded", f"storage is away: {away}")
             except Exception as broken:
-                self._poison(hosted, f"{type(broken).__name__}: {broken}", counts=True)
+                self._poison(hosted, f"{type(broken).__name__}: {broken}", cause="broken")
                 return Unserved("outcome_unknown", "the account is being rebuilt from its ledger")
 
     async def _take(self, hosted: Hosted, request: Take) -> Reply:
+        began_at = self._monotonic()
         recalled = await self._recall(hosted, request.batch.keys)
         while not hosted.takes_in:
             await hosted.intake()
@@ -143,7 +152,10 @@ class AccountHost(Residence):
         taken = Taken.of(seq, outcome.results, balance_view(outcome.account))
         if request.dry_run:
             return await self._settled(hosted, before, taken)
-        return await self._recorded(hosted, outcome, taken)
+        reply = await self._recorded(hosted, outcome, taken)
+        if reply is taken:
+            self._counts.took(outcome.results, self._monotonic() - began_at)
+        return reply
 
     async def _submit(self, hosted: Hosted, request: Submit) -> Reply:
         await hosted.intake()
@@ -201,7 +213,7 @@ class AccountHost(Residence):
         asked_at = self._monotonic()
         epochs = await self._store.epochs([hosted.account_id])
         if epochs.get(hosted.account_id) != hosted.book.epoch:
-            self._poison(hosted, "another activation has the account", counts=False)
+            self._poison(hosted, "another activation has the account", cause="fenced")
             return Unserved("not_hosted", "the account lives elsewhere now")
         hosted.confirmed_at = asked_at
         return reply

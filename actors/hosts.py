@@ -45,6 +45,10 @@ class Hosts(Mapping[str, Host]):
         self._suspects: dict[str, float] = {}  # nodes with a host that fell silent or was lost, until this time
         self._ending: set[asyncio.Task[None]] = set()
         self._closing = False
+        self.lost = 0
+        """How many were ended because they were dead or silent."""
+        self.live_nodes = 0
+        """Of the cluster, as of the last survey."""
 
     def __getitem__(self, name: str) -> Host:
         return self._living[name]
@@ -198,6 +202,7 @@ class Hosts(Mapping[str, Host]):
         """Forget a host and have it ended; the accounts that lost their place."""
         if self._living.pop(host.name, None) is None:
             return frozenset()
+        self.lost += 1
         self._unheard.pop(host.name).set()
         self._suspect(self._placement.node_of(host.name))
         self._discard(host)
@@ -242,6 +247,7 @@ class Hosts(Mapping[str, Host]):
     async def survey(self) -> None:
         """What the cluster has room for now: nodes come and go."""
         room = await self._fleet.room()
+        self.live_nodes = len(room.nodes)
         now = asyncio.get_running_loop().time()
         trusted = tuple(node for node in room.nodes if self._suspects.get(node, now) <= now)
         self._placement.nodes = trusted or room.nodes

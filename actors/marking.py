@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from actors.corrections import Poison
+from actors.figures import HostCounts
 from actors.hosted import Hosted
 from actors.limits import HostLimits
 from actors.outbox import Outbox
@@ -31,12 +32,14 @@ class Marking:
         limits: HostLimits,
         *,
         poison: Poison,
+        counts: HostCounts,
         now: Callable[[], datetime],
     ) -> None:
         self._hosted = hosted
         self._outbox = outbox
         self._limits = limits
         self._poison = poison
+        self._counts = counts
         self._now = now
         self._stopped = False
 
@@ -55,6 +58,7 @@ class Marking:
             hosted, seq, outcome = undurable.popleft()
             if await hosted.durable(seq):
                 counts[outcome] += 1
+                self._counts.marks[outcome] += 1
             else:
                 dropped.append(hosted.account_id)
 
@@ -88,7 +92,7 @@ class Marking:
             command = MarkToMarket(pass_id, unless_unchanged=self._limits.mark_ledger == "on_change")
             entry = hosted.book.submit(command, Context(self._now(), quotes), request_id=pass_id)
         except Exception as broken:
-            self._poison(hosted, f"{type(broken).__name__}: {broken}", counts=True)
+            self._poison(hosted, f"{type(broken).__name__}: {broken}", cause="broken")
             return None
         if isinstance(entry, Refusal):
             return None

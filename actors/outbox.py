@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine, Sequence
 
 import structlog
 
+from actors.figures import HostCounts
 from actors.hosted import Hosted, payload_bytes
 from actors.limits import HostLimits
 from actors.ports import Appender
@@ -23,7 +24,8 @@ OVERLOAD_PAUSE_S = 0.02
 
 
 class Outbox:
-    """Appends for one host; `unconfirmed(hosted, verdict)` is told of every account whose append did not commit."""
+    """Appends for one host; `unconfirmed(hosted, verdict)` is told of every account whose append did not commit, and
+    `counts` counts what did."""
 
     def __init__(
         self,
@@ -33,6 +35,7 @@ class Outbox:
         limits: HostLimits,
         unconfirmed: Callable[[Hosted, AppendVerdict], None],
         *,
+        counts: HostCounts,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._host = host
@@ -40,8 +43,10 @@ class Outbox:
         self._appender = appender
         self._limits = limits
         self._unconfirmed = unconfirmed
+        self._counts = counts
         self._monotonic = monotonic
-        self._waiting: dict[Hosted, None] = {}  # accounts with undurable events, the longest waiting first
+        self._waiting: dict[Hosted, float] = {}  # accounts with undurable events and since when, the oldest first
+        self._flushing: list[float] = []  # since when those of the append in flight have waited
         self._filled = asyncio.Event()
         self._flusher: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
@@ -59,8 +64,19 @@ class Outbox:
     def put(self, hosted: Hosted, entry: Entry, audit: AuditEntry | None = None) -> None:
         """Take a decision along in the next append that has room."""
         hosted.enqueue(entry, audit)
-        self._waiting[hosted] = None
+        self._waiting.setdefault(hosted, self._monotonic())
         self._filled.set()
+
+    @property
+    def undurable_accounts(self) -> int:
+        """Accounts with decisions that are not durable."""
+        return len(self._waiting) + len(self._flushing)
+
+    @property
+    def undurable_seconds(self) -> float:
+        """How long the oldest decision has waited that is not durable."""
+        since = min((*self._flushing, *self._waiting.values()), default=None)
+        return 0.0 if since is None else self._monotonic() - since
 
     def forget(self, hosted: Hosted) -> None:
         """Append nothing more of an account."""
@@ -89,7 +105,7 @@ class Outbox:
         detached: list[tuple[Hosted, Append]] = []
         events_left, bytes_left = self._limits.append_events_max, self._limits.append_bytes_max
         while self._waiting and events_left > 0 and bytes_left > 0:
-            hosted = next(iter(self._waiting))
+            hosted, since = next(iter(self._waiting.items()))
             del self._waiting[hosted]
             try:
                 append = hosted.detach(events_max=events_left, bytes_max=bytes_left)
@@ -100,8 +116,9 @@ class Outbox:
             events_left -= len(append.events)
             bytes_left -= payload_bytes(append.events)
             detached.append((hosted, append))
+            self._flushing.append(since)
             if hosted.has_pending:
-                self._waiting[hosted] = None  # behind the others; the limits are reached, so not in this append
+                self._waiting[hosted] = since  # behind the others; the limits are reached, so not in this append
         return detached
 
     async def _flush(self, detached: Sequence[tuple[Hosted, Append]]) -> None:
@@ -116,9 +133,11 @@ class Outbox:
         except Exception as lost:  # whatever it was, nothing is known of these, and the flusher has to live on
             log.warning("append_lost", host=self._host, accounts=len(detached), why=repr(lost))
             verdicts = ["unknown"] * len(detached)
+        self._flushing.clear()
         committed = set()
         for (hosted, append), verdict in zip(detached, verdicts, strict=True):
             if verdict == "committed":
+                self._counts.committed(append.events)
                 hosted.became_durable(append.last_seq, confirmed_at=asked_at)
                 committed.add(hosted.account_id)
             else:

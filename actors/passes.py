@@ -11,6 +11,7 @@ from datetime import datetime
 import msgspec
 import structlog
 
+from actors.figures import PassFigures
 from actors.homecoming import Homecoming
 from actors.hosts import Hosts
 from actors.limits import SupervisorLimits
@@ -21,6 +22,7 @@ from actors.price_board import PriceBoard
 from actors.quarantine import Quarantine
 from engine.ids import uuid7
 from engine.quotes import Quote
+from persistence.counts import Durations
 
 log = structlog.get_logger(__name__)
 
@@ -51,6 +53,9 @@ class Passes:
         self._arriving = arriving
         self._entropy = entropy
         self._now = now
+        self._durations = Durations()
+        self._last: dict[str, int] = {}
+        self._priced_at = asyncio.get_running_loop().time()
         self.one_at_a_time = asyncio.Lock()
 
     async def mark_all(self, request_id: str) -> PassReport:
@@ -62,6 +67,7 @@ class Passes:
             await self._bring_back()
             stranded = self._homecoming.waiting
             quotes = await self._board.read()
+            priced_at = clock.time()
             hosts = [host for host in self._hosts.values() if self._placement.accounts_of(host.name)]
             tallies = await asyncio.gather(*(self._mark_on(host, pass_id, quotes) for host in hosts))
             absent = len(self._quarantine.absent) + stranded
@@ -77,6 +83,9 @@ class Passes:
                 liquidated=liquidated,
                 duration_ms=int((clock.time() - began) * 1000),
             )
+            self._durations.add(clock.time() - began)
+            self._last = {"marked": marked, "flat": flat, "failed": failed, "liquidated": liquidated}
+            self._priced_at = priced_at
         log.info(
             "marking_pass",
             request_id=request_id,
@@ -88,6 +97,15 @@ class Passes:
             duration_ms=report.duration_ms,
         )
         return report
+
+    def figures(self) -> PassFigures:
+        """Until the first pass the lag is counted from the start."""
+        return PassFigures(
+            durations=self._durations,
+            last=self._last,
+            lag_seconds=asyncio.get_running_loop().time() - self._priced_at,
+            cadence_seconds=self._limits.marking_cadence_ms / 1000,
+        )
 
     async def _bring_back(self) -> None:
         """Who has lost its place had better be back before it is marked; the others do not wait for that for long."""

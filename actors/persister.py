@@ -47,6 +47,10 @@ class PersisterActor:
         appends = msgspec.msgpack.decode(data, type=tuple[Append, ...])
         return msgspec.msgpack.encode(await self._committer.append(appends))
 
+    async def figures(self) -> bytes:
+        await self._made.wait()
+        return msgspec.msgpack.encode(self._committer.figures)
+
     async def alive(self) -> bool:
         return True
 

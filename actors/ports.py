@@ -44,13 +44,14 @@ class Activation(Message, frozen=True):
 class Pulse(Message, frozen=True):
     """A host's sign of life: how many accounts it holds, which of them need no memory any more, and on which node; the
     last breaks of every account that broke here, the oldest first, and the epochs in which recomputes have put accounts
-    right."""
+    right; `figures` are the packed `HostFigures` of this moment."""
 
     accounts: int
     idle: tuple[str, ...]
     node: str = ""
     breaks: dict[str, tuple[Break, ...]] = msgspec.field(default_factory=dict)
     restored: dict[str, int] = msgspec.field(default_factory=dict)
+    figures: bytes = b""
 
 
 class Room(Message, frozen=True):

@@ -74,6 +74,15 @@ class PriceBoard:
         else:
             self._versions[host.name] = version
 
+    def ages_seconds(self, symbols_max: int) -> dict[str, float]:
+        """How old what is shown is, by symbol, of the first of them by name."""
+        now = self._now()
+        return {symbol: age_ms(self.shown[symbol], now) / 1000 for symbol in sorted(self.shown)[:symbols_max]}
+
+    def read_seconds_ago(self) -> float | None:
+        """Since storage was last asked with success; None where it never was."""
+        return None if self._read_at is None else asyncio.get_running_loop().time() - self._read_at
+
     def wellness(self) -> Wellness:
         """Well while quotes can be read, be they few or old: an old one is the gates' business."""
         if self._read_at is None:

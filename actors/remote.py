@@ -13,6 +13,7 @@ import structlog
 from actors.calling import (
     CLOSE_DEADLINE_S,
     CONTROL_DEADLINE_S,
+    FIGURES_DEADLINE_S,
     SPAWN_DEADLINE_S,
     WELLNESS_DEADLINE_S,
     answer,
@@ -21,6 +22,7 @@ from actors.calling import (
     found,
     off_loop,
 )
+from actors.figures import Figures, SupervisorFigures
 from actors.messages import PassReport, Reply, Request, Unserved, Wellness, packed, replies
 from actors.options import HOST_PREFIX, PERSISTER_PREFIX, host_options
 from actors.placement import hosts_max
@@ -29,6 +31,7 @@ from actors.roads import Road
 from actors.runtime import RuntimeConfig, packed_config
 from engine.quotes import Quote
 from persistence.committer import AppendVerdict
+from persistence.counts import CommitterFigures
 from persistence.store import Append
 
 log = structlog.get_logger(__name__)
@@ -190,6 +193,10 @@ class RayOverseer:
         data = await self._call("wellness", deadline_s=WELLNESS_DEADLINE_S)
         return msgspec.msgpack.decode(data, type=tuple[Wellness, ...])
 
+    async def figures(self) -> SupervisorFigures:
+        data = await self._call("figures", deadline_s=FIGURES_DEADLINE_S)
+        return msgspec.msgpack.decode(data, type=SupervisorFigures)
+
     async def _call(self, method: str, *args: object, deadline_s: float = CONTROL_DEADLINE_S) -> bytes:
         if self._actor is None:
             self._actor = await found(self._name, self._config.namespace, deadline_s)
@@ -199,6 +206,40 @@ class RayOverseer:
             self._actor = None
             raise
         return data
+
+
+class RayFigures:
+    """What the supervisor and the shared persisters count, asked for at once; who does not answer in time is None."""
+
+    def __init__(self, overseer: RayOverseer, config: RuntimeConfig) -> None:
+        self._overseer = overseer
+        self._namespace = config.namespace
+        shared = range(config.persister_actors if config.persister_placement == "shared" else 0)
+        self._persisters: dict[str, Any] = {f"{PERSISTER_PREFIX}{place}": None for place in shared}
+
+    async def __call__(self) -> Figures:
+        supervisor, persisters = await asyncio.gather(
+            self._of_supervisor(), asyncio.gather(*(self._of_persister(name) for name in self._persisters))
+        )
+        return Figures(supervisor=supervisor, persisters=dict(zip(self._persisters, persisters, strict=True)))
+
+    async def _of_supervisor(self) -> SupervisorFigures | None:
+        try:
+            return await self._overseer.figures()
+        except Lost as lost:
+            log.warning("not_in_metrics", actor="supervisor", why=str(lost))
+            return None
+
+    async def _of_persister(self, name: str) -> CommitterFigures | None:
+        try:
+            actor = self._persisters[name] or await found(name, self._namespace, FIGURES_DEADLINE_S)
+            self._persisters[name] = actor
+            data = await answer(actor.figures.remote(), FIGURES_DEADLINE_S)
+        except Lost as lost:
+            self._persisters[name] = None
+            log.warning("not_in_metrics", actor=name, why=str(lost))
+            return None
+        return msgspec.msgpack.decode(data, type=CommitterFigures)
 
 
 class RayAppender:

@@ -11,14 +11,16 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import msgspec
 import structlog
 
+from actors.figures import AT_FAULT, Cause, HostCounts, HostFigures
 from actors.hosted import Hosted
 from actors.limits import HostLimits
 from actors.outbox import Outbox
 from actors.ports import Activation, Appender, Break, Lost, Pulse
 from actors.quarantine import QUARANTINE_AFTER
-from persistence.committer import AppendVerdict
+from persistence.committer import AppendVerdict, Committer
 from persistence.reclaim import reclaim
 from persistence.store import Store, StoreUnavailable
 
@@ -29,7 +31,8 @@ WHY_CHARACTERS_MAX: Final = 300
 
 
 class Residence:
-    """The accounts of one host. `store` recovers and confirms, `appender` makes durable; both may be shared."""
+    """The accounts of one host. `store` recovers and confirms, `appender` makes durable; both may be shared. `own` is
+    the appender where it is this host's alone."""
 
     def __init__(
         self,
@@ -39,9 +42,13 @@ class Residence:
         limits: HostLimits,
         *,
         node: str = "",
+        own: Committer | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
+        self._began_at = monotonic()
+        self._own = own
+        self._counts = HostCounts() if own is None else HostCounts(committer=own.counters)
         self._node = node
         self._store = store
         self._limits = limits
@@ -49,7 +56,9 @@ class Residence:
         self._hosted: dict[str, Hosted] = {}
         self._breaks: dict[str, tuple[Break, ...]] = {}
         self._restored_in: dict[str, int] = {}  # epochs
-        self._outbox = Outbox(name, store, appender, limits, self._unconfirmed, monotonic=monotonic)
+        self._outbox = Outbox(
+            name, store, appender, limits, self._unconfirmed, counts=self._counts, monotonic=monotonic
+        )
         self._activating = asyncio.Lock()
         self._closing = False
         self._closed = False
@@ -68,6 +77,9 @@ class Residence:
             self._refuse_when(self._closing)
             for account_id, book in reclaimed.books.items():
                 self._hosted[account_id] = Hosted(book, confirmed_at=claimed_at)
+            if wanted:
+                self._counts.rebuilt.add(self._monotonic() - claimed_at)
+                self._counts.accounts_rebuilt += len(reclaimed.books)
         return Activation(
             hosted=tuple(each for each in account_ids if each in self._hosted),
             unknown=tuple(each for each in absent if each not in locked),
@@ -119,7 +131,19 @@ class Residence:
             for account_id, hosted in self._hosted.items()
             if hosted.is_idle and hosted.touched_at < settled_before
         )
-        return Pulse(len(self._hosted), idle, self._node, self._still_broken(), self._restored_in)
+        figures = msgspec.msgpack.encode(self._figures())
+        return Pulse(len(self._hosted), idle, self._node, self._still_broken(), self._restored_in, figures)
+
+    def _figures(self) -> HostFigures:
+        return HostFigures(
+            host=self.name,
+            age_seconds=self._monotonic() - self._began_at,
+            counts=self._counts,
+            accounts=len(self._hosted),
+            undurable_accounts=self._outbox.undurable_accounts,
+            undurable_seconds=self._outbox.undurable_seconds,
+            committer=None if self._own is None else self._own.figures,
+        )
 
     async def roster(self) -> tuple[str, ...]:
         """Ids of every account hosted. Raises `Lost` once closed."""
@@ -159,14 +183,15 @@ class Residence:
             await self.activate([account_id])
 
     def _unconfirmed(self, hosted: Hosted, verdict: AppendVerdict) -> None:
-        self._poison(hosted, f"append {verdict}", counts=verdict == "refused")
+        self._poison(hosted, f"append {verdict}", cause="unknown" if verdict == "committed" else verdict)
 
-    def _poison(self, hosted: Hosted, why: str, *, counts: bool) -> None:
-        """Throw an account's state away. `counts`: the account itself is at fault, which the supervisor is to know."""
+    def _poison(self, hosted: Hosted, why: str, *, cause: Cause) -> None:
+        """Throw an account's state away. Where the account itself is at fault, the supervisor is to know."""
         if hosted.poisoned:
             return
         log.error("account_poisoned", host=self.name, account_id=hosted.account_id, epoch=hosted.book.epoch, why=why)
-        if counts:
+        self._counts.poisoned[cause] += 1
+        if cause in AT_FAULT:
             broke = Break(hosted.book.epoch, hosted.durable_seq, why[:WHY_CHARACTERS_MAX])
             self._breaks[hosted.account_id] = (*self._breaks.get(hosted.account_id, ()), broke)[-QUARANTINE_AFTER:]
         if self._hosted.get(hosted.account_id) is hosted:

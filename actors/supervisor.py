@@ -11,6 +11,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
+import msgspec
+
+from actors.figures import SYMBOLS_MAX, HostFigures, SupervisorFigures
 from actors.homecoming import Homecoming
 from actors.hosting import utc_now
 from actors.hosts import Hosts
@@ -23,6 +26,7 @@ from actors.ports import Fleet, Location, Lost, Pulse
 from actors.price_board import PriceBoard, QuoteSource
 from actors.quarantine import Quarantine
 from actors.schedules import every, until_done
+from actors.sums import Sums
 from actors.watching import Watch
 from engine.quotes import Quote
 from persistence.store import Store, StoreUnavailable
@@ -48,6 +52,7 @@ class Supervisor:
         self._cold = asyncio.Semaphore(limits.cold_activations_max)
         self._recovered = False
         self._schedules: list[asyncio.Task[None]] = []
+        self._sums = Sums()
         self._board = PriceBoard(quote_source, limits, now=now)
         self._placement = placement = Placement(limits.account_actors_max)
         self._hosts = hosts = Hosts(fleet, placement, self._board, limits, entropy=entropy)
@@ -112,6 +117,8 @@ class Supervisor:
             self._hosts.make_spare()
 
     def _heard(self, pulse: Pulse) -> None:
+        if pulse.figures:
+            self._sums.heard(pulse.node, msgspec.msgpack.decode(pulse.figures, type=HostFigures))
         self._homecoming.broke(pulse.breaks)
         for account_id, epoch in pulse.restored.items():
             self._quarantine.restored(account_id, epoch)
@@ -205,6 +212,25 @@ class Supervisor:
             Wellness("supervisor", True, f"{len(self._hosts)} hosts" + (f", {silent} silent" if silent else "")),
             Wellness("recovery", self._recovered, self._recovery_detail()),
             self._board.wellness(),
+        )
+
+    async def figures(self) -> SupervisorFigures:
+        """What hosts have told with their pulses, and what is known here."""
+        hosts, placement = self._hosts, self._placement
+        return SupervisorFigures(
+            nodes=self._sums.nodes(hosts, placement.nodes),
+            passes=self._passes.figures(),
+            live_nodes=hosts.live_nodes,
+            hosts_max=placement.hosts_max,
+            hosts_silent=len(hosts) - len(hosts.heard),
+            hosts_coming=hosts.coming,
+            hosts_lost=hosts.lost,
+            recovered=self._recovered,
+            backlog=self._homecoming.backlog + len(self._arriving),
+            quarantined=len(self._quarantine.absent),
+            quotes=len(self._board.shown),
+            quotes_read_seconds=self._board.read_seconds_ago(),
+            quote_ages_seconds=self._board.ages_seconds(SYMBOLS_MAX),
         )
 
     def _recovery_detail(self) -> str:

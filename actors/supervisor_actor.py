@@ -90,6 +90,10 @@ class SupervisorActor:
         await self._made.wait()
         return msgspec.msgpack.encode(await self._supervisor.wellness())
 
+    async def figures(self) -> bytes:
+        await self._made.wait()
+        return msgspec.msgpack.encode(await self._supervisor.figures())
+
     async def alive(self) -> bool:
         return True
 

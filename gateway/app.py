@@ -13,6 +13,7 @@ from gateway.cursors import Cursors
 from gateway.docs import page
 from gateway.door import Door
 from gateway.exposition import Exposition
+from gateway.measuring import Measuring
 from gateway.metrics import HttpMetrics
 from gateway.openapi import document, encoded
 from gateway.parts import GatewayParts
@@ -50,7 +51,8 @@ def build_app(parts: GatewayParts) -> App:
     streams = parts.limits.streams
     tail = Tail(parts.events, poll_ms=streams.poll_ms, buffer_bytes_max=streams.buffer_bytes_max)
     ring = TokenRing(parts.tokens, clock=parts.clock)
-    exposition = Exposition(parts.registry, parts.beside)
+    measured = None if parts.measured is None else Measuring(parts.measured)
+    exposition = Exposition(parts.registry, parts.beside, measured)
     described = document(ROUTES, version=parts.version)
     services = Services(
         parts=parts,

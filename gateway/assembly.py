@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 
 import structlog
@@ -17,12 +18,13 @@ import structlog
 from actors.client import RoutedClient
 from actors.messages import Wellness
 from actors.options import SUPERVISOR
-from actors.remote import RayOverseer, reach
+from actors.remote import RayFigures, RayOverseer, reach
 from actors.runtime import RuntimeConfig, connected
 from configs.settings import DEFAULTS, Settings
 from gateway.app import build_app
 from gateway.exposition import Beside
 from gateway.json_body import BodyLimits
+from gateway.measuring import Sources
 from gateway.parts import GatewayLimits, GatewayParts
 from gateway.rates import RateLimit
 from gateway.server import ServerLimits, serving_app
@@ -34,6 +36,7 @@ from persistence.pools import connection_pool
 from persistence.queries import Queries
 from persistence.quotes import QuoteReader
 from persistence.tokens import Tokens
+from persistence.vitals import vitals
 
 POOLS = 2
 """Of `database.pool_size_max` connections each, in every gateway."""
@@ -66,9 +69,8 @@ async def assembled(
         await tokens.install_bootstrap(bootstrap_token)
     heartbeats = Heartbeats(reading)
     events = EventLog(reading)
-    client = RoutedClient(
-        RayOverseer(SUPERVISOR, config), store, reach(config), config.client, entropy=secrets.token_bytes
-    )
+    overseer = RayOverseer(SUPERVISOR, config)
+    client = RoutedClient(overseer, store, reach(config), config.client, entropy=secrets.token_bytes)
 
     async def postgres() -> Wellness:
         await heartbeats.read(SUPERVISOR)
@@ -79,6 +81,10 @@ async def assembled(
         if beat is None:
             return Wellness("heartbeat", False, "the supervisor never beat")
         return Wellness("heartbeat", beat.age_ms <= config.supervisor.lease_ms, f"{beat.age_ms} ms old")
+
+    async def beat_seconds() -> float | None:
+        beat = await heartbeats.read(SUPERVISOR)
+        return None if beat is None else beat.age_ms / 1000
 
     return GatewayParts(
         client=client,
@@ -112,6 +118,11 @@ async def assembled(
         ),
         checks=(postgres, heartbeat),
         beside=beside,
+        measured=Sources(
+            figures=RayFigures(overseer, config),
+            beat_seconds=beat_seconds,
+            vitals=partial(vitals, reading),
+        ),
     )
 
 

@@ -5,8 +5,10 @@ up and down. So gateways that share a port show each other their figures, on uni
 an answer holds the series of all, told apart by the label `gateway`: one that is started again begins its own at zero,
 which `rate` understands, and no sum ever falls because of it. A gateway alone answers for itself, without the label.
 
+What lies behind the gateways is the same for each, so whoever is asked asks it, and its series have no such label.
+
 Guarantee: an answer takes `ASKED_SECONDS_MAX` at most. Who has not answered by then is not in it, and `prop_gateways`
-says how many are.
+says how many are, `prop_up` what of the engine is.
 """
 
 import asyncio
@@ -21,6 +23,9 @@ import structlog
 from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
+
+from gateway.measures import GATEWAYS
+from gateway.measuring import Measuring
 
 ASKED_SECONDS_MAX: Final = 1.0
 GATEWAY: Final = "gateway"
@@ -64,20 +69,28 @@ _DECODER: Final = msgspec.msgpack.Decoder(list[_Family])
 
 
 class Exposition:
-    """The figures in `registry`, and those of the gateways beside this one."""
+    """The figures in `registry`, of the gateways beside this one, and of the engine where it is measured."""
 
-    def __init__(self, registry: CollectorRegistry, beside: Beside | None) -> None:
+    def __init__(self, registry: CollectorRegistry, beside: Beside | None, engine: Measuring | None = None) -> None:
         self._registry = registry
         self._beside = beside
+        self._engine = engine
 
     async def text(self) -> bytes:
         """All of it in Prometheus text format."""
+        gateways, engine = await asyncio.gather(self._of_gateways(), self._of_engine())
+        return generate_latest(gateways) + generate_latest(engine)
+
+    async def _of_gateways(self) -> Collector:
         if self._beside is None:
-            return generate_latest(self._registry)
+            return self._registry
         shown = await asyncio.gather(
             *(self._families_of(place, self._beside) for place in range(self._beside.processes))
         )
-        return generate_latest(_Merged({place: each for place, each in enumerate(shown) if each is not None}))
+        return _Merged({place: each for place, each in enumerate(shown) if each is not None})
+
+    async def _of_engine(self) -> Collector:
+        return _Collected([] if self._engine is None else await self._engine.families())
 
     @asynccontextmanager
     async def shown(self) -> AsyncIterator[None]:
@@ -107,6 +120,16 @@ class Exposition:
         writer.close()
 
 
+class _Collected(Collector):
+    """Families as they are."""
+
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
 class _Merged(Collector):
     """The families of several gateways as one."""
 
@@ -120,7 +143,7 @@ class _Merged(Collector):
                 metric = merged.setdefault(family.name, Metric(family.name, family.documentation, family.kind))
                 for name, labels, value in family.samples:
                     metric.add_sample(name, {**labels, GATEWAY: str(place)}, value)
-        gateways = GaugeMetricFamily("prop_gateways", "Gateways of this port that are in this answer", len(self._shown))
+        gateways = GaugeMetricFamily(GATEWAYS.name, GATEWAYS.means, len(self._shown))
         return [gateways, *merged.values()]
 
 

@@ -4,6 +4,8 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from gateway.measures import MEASURES
+
 LATENCY_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -12,19 +14,11 @@ class HttpMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
-        self._requests = Counter(
-            "prop_http_requests", "Requests answered", ("method", "route", "status"), registry=registry
-        )
-        self._seconds = Histogram(
-            "prop_http_request_seconds",
-            "From the request's head to its answer",
-            ("method", "route"),
-            buckets=LATENCY_SECONDS,
-            registry=registry,
-        )
-        self.in_flight = Gauge("prop_http_in_flight", "API requests being served", registry=registry)
-        self.streams = Gauge("prop_http_streams", "Event streams that are open", registry=registry)
-        self._shed = Counter("prop_http_shed", "Requests refused before any work", ("reason",), registry=registry)
+        self._requests = Counter(*_declared("prop_http_requests"), registry=registry)
+        self._seconds = Histogram(*_declared("prop_http_request_seconds"), buckets=LATENCY_SECONDS, registry=registry)
+        self.in_flight = Gauge(*_declared("prop_http_in_flight"), registry=registry)
+        self.streams = Gauge(*_declared("prop_http_streams"), registry=registry)
+        self._shed = Counter(*_declared("prop_http_shed"), registry=registry)
         self._requests_of: dict[tuple[str, str, int], Counter] = {}
         self._seconds_of: dict[tuple[str, str], Histogram] = {}
 
@@ -39,3 +33,8 @@ class HttpMetrics:
 
     def shed(self, reason: str) -> None:
         self._shed.labels(reason).inc()
+
+
+def _declared(name: str) -> tuple[str, str, tuple[str, ...]]:
+    measure = MEASURES[name]
+    return measure.name, measure.means, measure.labels

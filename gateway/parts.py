@@ -13,6 +13,7 @@ from gateway.admission import IN_FLIGHT_MAX, IN_FLIGHT_PER_TOKEN_MAX
 from gateway.auth import LiveTokens
 from gateway.exposition import Beside
 from gateway.json_body import BodyLimits
+from gateway.measuring import Sources
 from gateway.rates import RateLimit
 from gateway.schemas import ACTIONS_MAX
 from gateway.streaming import StreamLimits
@@ -47,7 +48,7 @@ class Events(Source, Protocol):
 class GatewayParts(msgspec.Struct, frozen=True, kw_only=True):
     """What a gateway works with. `secret` signs cursors: the same for every gateway of an installation, at least 16
     bytes. `checks` are asked by `/readyz` beside the client's own; one that raises counts as not well. `beside` is its
-    place among the gateways that share its port, where it does."""
+    place among the gateways that share its port, where it does. `/metrics` tells what `measured` knows, beside HTTP."""
 
     client: AccountClient
     queries: Queries
@@ -61,6 +62,7 @@ class GatewayParts(msgspec.Struct, frozen=True, kw_only=True):
     registry: CollectorRegistry = msgspec.field(default_factory=CollectorRegistry)
     checks: Sequence[Callable[[], Awaitable[Wellness]]] = ()
     beside: Beside | None = None
+    measured: Sources | None = None
 
     def __post_init__(self) -> None:
         if len(self.secret) < SECRET_BYTES_MIN:

@@ -17,13 +17,15 @@ Verdicts::
 
 import asyncio
 import random
-from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Literal
 
 import msgspec
 import structlog
 
+from persistence.counts import CommitterFigures, Counters
 from persistence.store import Append, CommitAmbiguous, CommitVerdict, DataRefused, Head, Store, StoreUnavailable
 
 AppendVerdict = Literal["committed", "fenced", "refused", "unknown"]
@@ -38,22 +40,6 @@ _log = structlog.get_logger(__name__)
 
 class Overloaded(Exception):
     """The queue is full, or closing; nothing was queued, so nothing will be written."""
-
-
-class Counters(msgspec.Struct):
-    """Totals since the start. `batch_sizes` counts commits by their events, rounded up to a power of two."""
-
-    commits: int = 0
-    appends: int = 0
-    events: int = 0
-    fenced: int = 0
-    refused: int = 0
-    unknown: int = 0
-    overloaded: int = 0
-    unavailable: int = 0
-    locked: int = 0
-    batch_sizes: Counter[int] = msgspec.field(default_factory=Counter)
-    ambiguous: Counter[str] = msgspec.field(default_factory=Counter)
 
 
 class _Call:
@@ -77,6 +63,7 @@ class _Waiting(msgspec.Struct, eq=False):
     append: Append
     call: _Call
     bytes: int
+    since: float
     verdict: AppendVerdict | None = None
 
     @property
@@ -103,6 +90,7 @@ class Committer:
         commit_events_max: int = 2_000,
         unresolved_seconds_max: float = 30.0,
         chance: random.Random | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.counters = Counters()
         self.queued_events = 0
@@ -113,7 +101,9 @@ class Committer:
         self._commit_events_max = commit_events_max
         self._unresolved_seconds_max = unresolved_seconds_max
         self._chance = chance or random.Random()  # noqa: S311 - spreads retries, guards nothing
+        self._monotonic = monotonic
         self._queue: deque[_Waiting] = deque()
+        self._committing: _Batch = []
         self._arrived = asyncio.Event()
         self._closing = False
         self._worker = asyncio.create_task(self._work(), name="committer")
@@ -126,6 +116,14 @@ class Committer:
             await asyncio.wait([call.answered], timeout=self._unresolved_seconds_max)
         return tuple(each.verdict or self._answer(each, "unknown") for each in waiting)
 
+    @property
+    def figures(self) -> CommitterFigures:
+        """How it is now. `oldest_seconds` is of what has no verdict yet, be it in the queue or being committed."""
+        unanswered = (each for batch in (self._committing, self._queue) for each in batch if each.verdict is None)
+        oldest = next(unanswered, None)
+        age = 0.0 if oldest is None else self._monotonic() - oldest.since
+        return CommitterFigures(self.counters, self.queued_events, self.queued_bytes, age)
+
     async def close(self) -> None:
         """Refuse what comes now, commit what is queued, stop. Bounded by `unresolved_seconds_max`."""
         self._closing = True
@@ -135,7 +133,8 @@ class Committer:
     # ------------------------------------------------------------ the queue
 
     def _enqueue(self, appends: Sequence[Append], call: _Call) -> _Batch:
-        waiting = [_Waiting(append, call, _bytes(append)) for append in appends]
+        now = self._monotonic()
+        waiting = [_Waiting(append, call, _bytes(append), now) for append in appends]
         events, size = sum(each.events for each in waiting), sum(each.bytes for each in waiting)
         too_many = self.queued_events + events > self._queue_events_max
         too_large = self.queued_bytes + size > self._queue_bytes_max
@@ -196,17 +195,21 @@ class Committer:
                 if not self._closing:
                     await self._arrived.wait()
                 continue
+            self._committing = batch
             try:
                 await self._commit(batch)
             except Exception:  # a defect: nothing is known of these, and they are told so
                 _log.exception("commit_failed", appends=len(batch))
                 for waiting in batch:
                     self._answer(waiting, "unknown")
+            finally:
+                self._committing = []
 
     async def _commit(self, batch: _Batch) -> None:
         """Commit until every append of the batch is answered."""
         pauses = self._pauses()
         while batch := [waiting for waiting in batch if waiting.verdict is None]:
+            began = self._monotonic()
             try:
                 verdicts = await self._store.commit([waiting.append for waiting in batch])
             except DataRefused as error:
@@ -220,7 +223,7 @@ class Committer:
                 await self._settle(batch)
                 await asyncio.sleep(next(pauses) if _unanswered(batch) else 0)
             else:
-                self._count(batch)
+                self._count(batch, self._monotonic() - began)
                 for waiting in batch:
                     self._told(waiting, verdicts[waiting.account_id])
 
@@ -267,9 +270,11 @@ class Committer:
             yield pause * self._chance.uniform(0.5, 1.0)
             pause = min(2 * pause, RETRY_SECONDS_MAX)
 
-    def _count(self, batch: _Batch) -> None:
-        self.counters.commits += 1
+    def _count(self, batch: _Batch, seconds: float) -> None:
         events = sum(waiting.events for waiting in batch)
+        self.counters.commits += 1
+        self.counters.batched_events += events
+        self.counters.commit_time.add(seconds)
         self.counters.batch_sizes[1 << (events - 1).bit_length()] += 1
 
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import psycopg
 
+from actors.figures import Figures
 from actors.hosting import utc_now
 from actors.limits import ClientLimits, HostLimits, SupervisorLimits
 from actors.local_client import LocalRuntime, local_runtime
@@ -19,14 +20,27 @@ from persistence.quotes import QuoteReader
 class Desk:
     """A running engine: `client` is its door, `observe` what Data Ingestion would do."""
 
-    def __init__(self, url: str, runtime: LocalRuntime, store: PostgresStore, reading: Pool, writing: Pool) -> None:
+    def __init__(
+        self,
+        url: str,
+        runtime: LocalRuntime,
+        store: PostgresStore,
+        committer: Committer,
+        reading: Pool,
+        writing: Pool,
+    ) -> None:
         self.url = url
         self.runtime = runtime
+        self.committer = committer
         self.client = runtime.client
         self.supervisor = runtime.supervisor
         self.store = store
         self.reading = reading
         self.writing = writing
+
+    async def figures(self) -> Figures:
+        """What hosts told with their last pulses, and the committer now."""
+        return Figures(supervisor=await self.supervisor.figures(), persisters={"persister-0": self.committer.figures})
 
     async def observe(
         self, symbol: str, bid: str | Decimal | None, ask: str | Decimal | None = None, *, at: datetime | None = None
@@ -74,6 +88,6 @@ async def desk(
                 supervisor_limits=limits,
                 client_limits=client_limits,
             ) as runtime:
-                yield Desk(database_url, runtime, store, reading, writing)
+                yield Desk(database_url, runtime, store, committer, reading, writing)
         finally:
             await committer.close()

@@ -5,6 +5,7 @@ import json
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -142,6 +143,31 @@ def test_metrics_hold_the_figures_of_both_whoever_is_asked(pair: Served) -> None
                 both[place].act(account, f"{place}-{number}")
         after = requests(pair, both)
     assert [after[place] - before[place] for place in (0, 1)] == [3, 5]
+
+
+def test_metrics_tell_the_engine_once_and_who_of_it_is_silent(pair: Served) -> None:
+    account = pair.trading_account("engine")
+    before = executed(pair)
+    pair.act(account, "1", quantity="0.1")
+    eventually(lambda: executed(pair) == before + 1, "the action, with a pulse")
+    assert 'prop_up{component="persister-0"} 1.0' in pair.text("/metrics")
+    (persister,) = pair.processes("ray::PersisterActor")
+    persister.suspend()
+    try:
+        eventually(lambda: 'prop_up{component="persister-0"} 0.0' in pair.text("/metrics"), "its silence")
+        asked_at = time.monotonic()
+        assert 'prop_up{component="supervisor"} 1.0' in pair.text("/metrics")
+        assert time.monotonic() - asked_at < 5
+    finally:
+        persister.resume()
+    eventually(lambda: 'prop_up{component="persister-0"} 1.0' in pair.text("/metrics"), "its answer")
+
+
+def executed(engine: Served) -> float:
+    """Actions executed, over all nodes: each series is there once, whoever tells it."""
+    lines = [each for each in engine.text("/metrics").splitlines() if each.startswith("prop_actions_total{")]
+    assert len(lines) == len({each.rsplit(" ", 1)[0] for each in lines})
+    return sum(float(each.rsplit(" ", 1)[1]) for each in lines if 'outcome="executed"' in each)
 
 
 def requests(engine: Served, both: tuple[Line, Line]) -> dict[int, float]:

@@ -315,3 +315,22 @@ async def test_a_caller_that_gives_up_leaves_the_order_intact(store: FaultyStore
     store.release()
     assert await committer.append([author.close()]) == ("committed",)
     assert written(store, author)
+
+
+async def test_a_queue_tells_how_long_its_oldest_has_waited_and_a_commit_how_long_it_took(store: FaultyStore):
+    clock = 100.0
+    committer = Committer(store, monotonic=lambda: clock)
+    (author,) = await authors(store, 1)
+    store.hold()
+    asked = asyncio.create_task(committer.append([author.open()]))
+    await begun(lambda: len(store.batches) == 1)
+    clock += 3.0
+    found = committer.figures
+    assert (found.queued_events, found.oldest_seconds) == (3, 3.0)
+    store.release()
+    await asked
+    found = committer.figures
+    assert (found.queued_events, found.oldest_seconds) == (0, 0.0)
+    assert (sum(found.counted.commit_time.classes), found.counted.commit_time.total_seconds) == (1, 3.0)
+    assert found.counted.batched_events == found.counted.events == 3
+    await committer.close()
