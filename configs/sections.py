@@ -80,6 +80,9 @@ class GatewaySettings(Section):
     usual 60 s of a load balancer, which should close first."""
     connections_max: AtLeastOne
     """Open connections; further ones are closed at once."""
+    farewell_ms: OrOff
+    """After the signal to stop: how long ``/readyz`` says 503 while all is still served, so that a load balancer sends
+    elsewhere first. It comes before ``shutdown_timeout_ms``. 0: nothing stands before the gateway."""
     deadline_ms: AtLeastOne
     """From admission to answer. Past it 503 ``outcome_unknown``: safe to send again, keys dedupe."""
     streams_max: AtLeastOne

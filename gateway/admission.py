@@ -42,6 +42,8 @@ class Admission:
         self.streams = 0
         metrics.in_flight.set_function(lambda: self.in_flight)
         metrics.streams.set_function(lambda: self.streams)
+        self.leaving = False
+        """Once set, all is still served, and each answer ends its connection: the next request goes elsewhere."""
         self.draining = False
         """Once set, nothing new is admitted; what is in flight is finished."""
 

@@ -149,6 +149,7 @@ async def serving(settings: Settings, parts: GatewayParts, *, port: int | None =
         header_timeout_ms=gateway.header_timeout_ms,
         idle_timeout_ms=gateway.idle_timeout_ms,
         connections_max=gateway.connections_max,
+        farewell_ms=gateway.farewell_ms,
         drain_timeout_ms=drain_ms(settings),
     )
     shared = gateway.processes > 1

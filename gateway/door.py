@@ -65,6 +65,8 @@ class Door:
             problem = as_problem(error, asked.request_id)
             code = problem.code
             response = _refusing(asked, problem)
+        if self._services.admission.leaving:
+            response.force_close()
         template = UNMATCHED if found is None or served is None else found.template
         self._account_for(asked, template, response.status, code, time.perf_counter() - started)
         return response

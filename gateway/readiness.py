@@ -33,8 +33,8 @@ class ReadinessProbe:
         async with self._asking:
             if self._kept is None or time.monotonic() - self._kept[0] > KEPT_SECONDS:
                 self._kept = (time.monotonic(), await self._ask())
-        draining = self._admission.draining
-        return (Wellness("gateway", not draining, "stopping" if draining else "serving"), *self._kept[1])
+        leaving = self._admission.leaving
+        return (Wellness("gateway", not leaving, "stopping" if leaving else "serving"), *self._kept[1])
 
     async def _ask(self) -> tuple[Wellness, ...]:
         own = asyncio.gather(*(self._one(check) for check in self._checks))

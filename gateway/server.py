@@ -2,11 +2,16 @@
 
 Owns the connection: its head must arrive within `header_timeout_ms` of its first byte, an idle one is closed after
 `idle_timeout_ms`, and so is one that takes nothing of its answer for as long; one past `connections_max` at once. What
-is no HTTP is answered with a problem, too. Bodies are never decompressed. Stopping: refuse new work, let what
-is in flight finish up to a limit, close.
+is no HTTP is answered with a problem, too. Bodies are never decompressed. Stopping: say so where readiness is asked
+for, serve on for `farewell_ms`, take no more connections, let what is in flight finish up to a limit, close.
+
+Guarantee of a stop: who was let in and asks before its connection is closed has an answer, also when that is
+`shutting_down`. An answer of a gateway that leaves ends its connection, so that clients go elsewhere one by one.
 """
 
 import asyncio
+import os
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final, cast
@@ -27,6 +32,8 @@ LINGER_SECONDS: Final = 2.0
 HEAD_LINE_BYTES_MAX: Final = 8_190
 HEADERS_MAX: Final = 128
 DRAIN_POLL_SECONDS: Final = 0.02
+PARTING_SECONDS: Final = 0.25
+"""How long connections that are open and idle at the end may still ask, which ends them with an answer."""
 
 
 class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +42,8 @@ class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
     header_timeout_ms: int = 5_000
     idle_timeout_ms: int = 75_000
     connections_max: int = 1_000
+    farewell_ms: int = 0
+    """For load balancers to learn of the stop, while all is still served."""
     drain_timeout_ms: int = 12_000
     """For what is in flight at the stop: a little over the deadline of a request."""
 
@@ -144,24 +153,58 @@ class _Full(asyncio.Protocol):
 class RunningServer:
     """A listening gateway. `url` is where it answers."""
 
-    def __init__(self, url: str, app: App, sockets: asyncio.Server, drain_timeout_ms: int) -> None:
+    def __init__(
+        self,
+        url: str,
+        app: App,
+        server: web.Server,
+        sockets: asyncio.Server,
+        connection: Callable[[], asyncio.Protocol],
+        limits: ServerLimits,
+    ) -> None:
         self.url = url
         self._admission = app.admission
         self._tail = app.tail
+        self._server = server
+        self._connection = connection
         self._sockets = sockets
-        self._drain_seconds = drain_timeout_ms / 1000
+        self._limits = limits
 
     async def drain(self) -> None:
-        """Stop listening and admitting; return once nothing is in flight, or the time for it is up."""
+        """Leave, stop listening and admitting; return once nothing is in flight, or the time for it is up."""
+        loop = asyncio.get_running_loop()
+        self._admission.leaving = True
+        await asyncio.sleep(self._limits.farewell_ms / 1000)
+        await self._close_the_door()
         self._admission.draining = True
         self._tail.wake_all()
-        self._sockets.close()
-        until = asyncio.get_running_loop().time() + self._drain_seconds
+        closed_at = loop.time()
         # Polled, since no request should pay for an event that is awaited once in a gateway's life.
-        while (self._admission.in_flight or self._admission.streams) and asyncio.get_running_loop().time() < until:  # noqa: ASYNC110
+        while self._has_to_wait(loop.time() - closed_at):  # noqa: ASYNC110
             await asyncio.sleep(DRAIN_POLL_SECONDS)
         if self._admission.in_flight:
             log.warning("stopped_with_requests_in_flight", in_flight=self._admission.in_flight)
+
+    async def _close_the_door(self) -> None:
+        """Listen no more, but take the connections that the kernel has made already: closing would break them."""
+        loop, callers = asyncio.get_running_loop(), list[socket.socket]()
+        for listening in self._sockets.sockets:
+            with socket.socket(fileno=os.dup(listening.fileno())) as door:
+                for _ in range(BACKLOG):
+                    try:
+                        caller, _ = door.accept()
+                    except BlockingIOError:
+                        break
+                    caller.setblocking(False)
+                    callers.append(caller)
+        self._sockets.close()
+        for caller in callers:
+            await loop.connect_accepted_socket(self._connection, caller)
+
+    def _has_to_wait(self, waited_seconds: float) -> bool:
+        if self._admission.in_flight or self._admission.streams:
+            return waited_seconds < self._limits.drain_timeout_ms / 1000
+        return bool(self._server.connections) and waited_seconds < PARTING_SECONDS
 
 
 @asynccontextmanager
@@ -179,10 +222,11 @@ async def serving_app(
     async with app.running():
         await runner.setup()
         try:
+            connection = _connections(server, bounds)
             sockets = await asyncio.get_running_loop().create_server(
-                _connections(server, bounds), host, port, backlog=BACKLOG, reuse_port=shared
+                connection, host, port, backlog=BACKLOG, reuse_port=shared
             )
-            running = RunningServer(_url(sockets), app, sockets, bounds.drain_timeout_ms)
+            running = RunningServer(_url(sockets), app, server, sockets, connection, bounds)
             try:
                 yield running
             finally:

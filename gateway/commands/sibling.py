@@ -44,7 +44,8 @@ async def _run(order: Order, settings: Settings) -> int:
     loop = asyncio.get_running_loop()
 
     def on_stop() -> None:  # nobody may be there any more to end one that hangs
-        loop.call_later(drain_ms(settings) / 1000 + ENDING_SECONDS_MAX, os._exit, 1)
+        parting_ms = settings.gateway.farewell_ms + drain_ms(settings)
+        loop.call_later(parting_ms / 1000 + ENDING_SECONDS_MAX, os._exit, 1)
 
     stop = StopSignal(on_stop)
     stop.listen()

@@ -81,11 +81,11 @@ class Served:
         eventually(run_file.exists, "run.json", seconds_max=READY_SECONDS_MAX, alive=self._process)
         self.run = json.loads(run_file.read_text())
 
-    def stop(self) -> int:
-        """Ctrl-C, as an operator would; returns the exit code."""
+    def stop(self, number: signal.Signals = signal.SIGINT) -> int:
+        """Ctrl-C, as an operator would, or another signal; returns the exit code."""
         if self._process is None:
             return 0
-        self._process.send_signal(signal.SIGINT)
+        self._process.send_signal(number)
         code = self._process.wait(STOP_SECONDS_MAX)
         self._process = None
         return code

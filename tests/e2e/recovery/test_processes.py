@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import psycopg
 import pytest
 
 from tests.support.served import TOKEN, Served, eventually, served
@@ -215,14 +216,80 @@ def test_a_sibling_that_is_told_to_stop_finishes_and_is_replaced(pair: Served) -
     eventually(lambda: "prop_gateways 2.0" in pair.text("/metrics"), "another sibling")
 
 
-def test_ctrl_c_ends_all_of_them(data_dir: Path, database_url: str) -> None:
-    with served(data_dir, PROP_GATEWAY__PROCESSES="3", PROP_DATABASE_URL=database_url) as engine:
+class Caller(threading.Thread):
+    """A client that acts without a pause, over connections that it keeps for as long as it may, until none is let in.
+    `answered` are the keys of its actions that were done; `lost` is what befell a request on an open connection."""
+
+    def __init__(self, engine: Served, name: str) -> None:
+        super().__init__(name=name)
+        self._address = engine.url.removeprefix("http://")
+        self.account = engine.trading_account(name)
+        self.answered: list[str] = []
+        self.statuses: set[int] = set()
+        self.lost: list[str] = []
+
+    def run(self) -> None:
+        number = 0
+        while True:
+            connection = http.client.HTTPConnection(self._address, timeout=30)
+            try:
+                connection.connect()
+            except OSError:  # nobody listens any more
+                return
+            try:
+                while connection.sock is not None:  # until an answer ends it
+                    number += 1
+                    self._act(connection, f"a{number}")
+            except (OSError, http.client.HTTPException) as error:
+                self.lost.append(repr(error))
+
+    def _act(self, connection: http.client.HTTPConnection, key: str) -> None:
+        action = {"decisionActionId": key, "action": "open", "symbol": "BTC-USD", "side": "long", "quantity": "0.001"}
+        body = json.dumps({"decisionRunId": "run-1", "actions": [action]})
+        connection.request("POST", f"{API}/accounts/{self.account}/decision-actions", body, HEADERS)
+        answer = connection.getresponse()
+        answer.read()
+        self.statuses.add(answer.status)
+        if answer.status == 200:
+            self.answered.append(key)
+
+
+def test_a_stop_under_load_loses_no_request_and_ends_all_of_them(data_dir: Path, database_url: str) -> None:
+    """SIGTERM, as an orchestrator stops a program: not ready first, then everything that was let in is answered."""
+    settings = {"PROP_GATEWAY__PROCESSES": "3", "PROP_GATEWAY__FAREWELL_MS": "1000", "PROP_DATABASE_URL": database_url}
+    with served(data_dir, **settings) as engine:
+        engine.observe("BTC-USD", "50000")
         family = [engine.program(), *engine.program().children(recursive=True)]
         assert len(engine.processes(SIBLING)) == 2
-        assert engine.stop() == 0
+        callers = [Caller(engine, f"caller-{number}") for number in range(8)]
+        for caller in callers:
+            caller.start()
+        eventually(lambda: all(len(each.answered) > 5 for each in callers), "actions of everybody")
+        asked = threading.Timer(0.5, lambda: ready.append(_readiness(engine)))
+        ready: list[int] = []
+        asked.start()
+        assert engine.stop(signal.SIGTERM) == 0
         gone, alive = psutil.wait_procs(family, timeout=10)
+        for caller in callers:
+            caller.join(timeout=30)
     assert [each.pid for each in alive if each.status() != psutil.STATUS_ZOMBIE] == []
     assert len(gone) == len(family)
+    assert ready == [503]
+    assert [each.lost for each in callers if each.lost] == []
+    assert set().union(*(each.statuses for each in callers)) <= {200, 503}
+    with psycopg.connect(database_url) as connection:
+        for caller in callers:
+            kept = connection.execute(
+                "select decision_action_id from prop_decision_actions where account_id = %s", (caller.account,)
+            )
+            assert {key for (key,) in kept} >= set(caller.answered)
+
+
+def _readiness(engine: Served) -> int:
+    """Status of `/readyz`."""
+    connection = http.client.HTTPConnection(engine.url.removeprefix("http://"), timeout=10)
+    connection.request("GET", "/readyz")
+    return connection.getresponse().status
 
 
 def test_a_sibling_does_not_outlive_the_first(data_dir: Path, database_url: str) -> None:
