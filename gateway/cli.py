@@ -3,8 +3,8 @@
 Owns no work: each command is a module of `gateway.commands`, which imports what it needs when it runs, so that
 `prop --help` is quick and loads neither Ray nor a web server.
 
-Exit codes: 0 done, 1 found something wrong (`verify`, `rebuild`, `bench`), 2 could not do it (usage, unreachable,
-refused).
+Exit codes: 0 done, 1 found something wrong (`status`, `verify`, `rebuild`, `bench`), 2 could not do it (usage,
+unreachable, refused).
 """
 
 import sys
@@ -15,6 +15,7 @@ import typer
 
 from gateway.commands import (
     accounts,
+    api,
     bench,
     config,
     demo,
@@ -23,6 +24,7 @@ from gateway.commands import (
     rebuild,
     serve,
     simulate,
+    status,
     token,
     verify,
 )
@@ -39,7 +41,9 @@ app = typer.Typer(
 )
 app.command()(serve.serve)
 app.command()(demo.demo)
+app.command()(status.status)
 app.command()(accounts.accounts)
+app.command()(api.api)
 app.command()(verify.verify)
 app.command()(rebuild.rebuild)
 app.command()(migrate.migrate)

@@ -219,6 +219,14 @@ class AsyncProp(ReadCalls, AdminCalls):
         """
         return await self._get("/version", Version)
 
+    async def send(self, method: Literal["GET", "POST"], path: str, *, body: Any = None) -> Any:
+        """Any route by its path, with its query, as the JSON it answers.
+
+        >>> (await prop.send("GET", f"/api/v1/prop/accounts/{account.id}/ledger?limit=1"))["data"][0]["type"]
+        'account_created'
+        """
+        return await self._transport.call(method, path, body=body)
+
     async def openapi(self) -> dict[str, Any]:
         """The API's own description.
 

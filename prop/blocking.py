@@ -137,6 +137,7 @@ class Prop:
     readiness = _waiting(AsyncProp.readiness)
     version = _waiting(AsyncProp.version)
     openapi = _waiting(AsyncProp.openapi)
+    send = _waiting(AsyncProp.send)
     account = _waiting(AsyncProp.account)
     snapshot = _waiting(AsyncProp.snapshot)
     decision_context = _waiting(AsyncProp.decision_context)

@@ -31,7 +31,11 @@ DatabaseUrl = Annotated[
 Url = Annotated[
     str | None,
     typer.Option(
-        "--url", metavar="URL", help="Where the gateway answers; else as in DIR/run.json.", show_default=False
+        "--url",
+        metavar="URL",
+        envvar="PROP_URL",
+        help="Where the gateway answers; else as in DIR/run.json.",
+        show_default=False,
     ),
 ]
 Token = Annotated[

@@ -10,12 +10,15 @@ from pathlib import Path
 import pytest
 
 from gateway import cli
+from gateway.commands import api
 from gateway.commands.place import owned
 
 COMMANDS = (
     "serve",
     "demo",
+    "status",
     "accounts",
+    "api",
     "verify",
     "rebuild",
     "bench",
@@ -28,7 +31,9 @@ COMMANDS = (
 LEAVES = (
     ["serve"],
     ["demo"],
+    ["status"],
     ["accounts"],
+    ["api"],
     ["verify"],
     ["rebuild"],
     ["bench"],
@@ -121,6 +126,11 @@ def test_bad_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     ("arguments", "advice"),
     [
+        (["status"], "start one with `prop serve`"),
+        (["status", "--url", "http://127.0.0.1:1", "--token", "t"], "does not answer"),
+        (["api", "readyz?verbose"], "start one with `prop serve`"),
+        (["api", "accounts", "--url", "http://127.0.0.1:1", "--token", "t"], "does not answer"),
+        (["api", "accounts", "--url", "http://127.0.0.1:1", "--token", "t", "--body", "{"], "--body is no JSON"),
         (["accounts"], "start one with `prop serve`"),
         (["mark-to-market", "once"], "start one with `prop serve`"),
         (["mark-to-market", "worker"], "start one with `prop serve`"),
@@ -151,6 +161,14 @@ def test_what_cannot_be_done_exits_with_2_and_says_what_to_do(
     assert err.startswith("prop: ")
     assert advice in err
     assert "Traceback" not in err
+
+
+def test_a_path_of_the_api_needs_no_prefix():
+    account, everyone = "accounts/a/ledger?type=fill_booked", "/api/v1/prop"
+    assert api.whole(account) == f"{everyone}/{account}"
+    assert api.whole(f"{everyone}/{account}") == f"{everyone}/{account}"
+    assert api.whole("admin/accounts/a/pause") == "/api/v1/admin/prop/accounts/a/pause"
+    assert api.whole("readyz?verbose") == "/readyz?verbose"
 
 
 def test_a_short_bootstrap_token_is_refused_before_anything_starts(
