@@ -3,6 +3,7 @@
 Any frame that speaks Arrow's C stream is read alike: polars, pandas, pyarrow, and text columns as a CSV has them.
 """
 
+import re
 from decimal import Decimal
 from typing import Any, Final
 
@@ -15,6 +16,10 @@ from engine.simulation.units import FIGURE_MAX, SCALE, Flags, Floats, Ints, deci
 
 EXACT_DOUBLES_MAX: Final = 2.0**26
 """Below it doubles lie closer than 1e-8, so one stands for at most one figure of 8 decimals."""
+TEXT_CHARACTERS_MAX: Final = 38
+"""Of a figure: as many digits as 128 bits hold. Arrow reads longer ones modulo 2^128: 5,000 nines are -1 to it."""
+FIGURE: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,4})?", re.ASCII)
+"""What Arrow takes for one. `Decimal` would take blanks, underscores and other digits, too."""
 
 
 def arrow(frame: Any, what: str) -> pa.Table:
@@ -25,7 +30,8 @@ def arrow(frame: Any, what: str) -> pa.Table:
         return pa.table(frame)
     except (TypeError, ValueError, pa.ArrowException) as error:
         kind = type(frame).__name__
-        detail = f"{what}: a {kind} is no data frame that Arrow can read ({error})"
+        lazy = "collect it first" if hasattr(frame, "collect") else error
+        detail = f"{what}: a {kind} is no data frame that Arrow can read ({lazy})"
         raise BadInput(InputCode.WRONG_TYPE, detail, type=kind) from None
 
 
@@ -49,7 +55,9 @@ def figures(values: pa.Array, name: str) -> tuple[Ints, Flags]:
     if pa.types.is_floating(kind):
         return _of_doubles(np.asarray(values.fill_null(0.0).cast(pa.float64()), np.float64), name), known
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-        values = values.cast(pa.string())
+        values = _without_exponents(values.cast(pa.string()))
+        if (pc.max(pc.utf8_length(values)).as_py() or 0) > TEXT_CHARACTERS_MAX:
+            raise _unexact(values, name)
     elif not (pa.types.is_integer(kind) or pa.types.is_decimal(kind)):
         raise BadInput(InputCode.WRONG_TYPE, f"{name} is {kind}: a decimal, a whole number or a text", name=name)
     try:
@@ -81,6 +89,8 @@ def words(values: pa.Array, name: str) -> tuple[Ints, list[str]]:
     """An index of each value in the list of different ones, -1 where there is none."""
     if not (pa.types.is_null(values.type) or _is_text(values.type)):
         raise BadInput(InputCode.WRONG_TYPE, f"{name} is {values.type}: a text", name=name)
+    if pa.types.is_dictionary(values.type):  # Arrow decodes no dictionary of views, which polars makes
+        values = pa.DictionaryArray.from_arrays(values.indices, values.dictionary.cast(pa.string()))
     encoded = values.cast(pa.string()).dictionary_encode()
     return np.array(encoded.indices.fill_null(-1), np.int64), encoded.dictionary.to_pylist()
 
@@ -113,9 +123,31 @@ def _parsed(texts: pa.Array, name: str) -> pa.Array:
             return texts.cast(pa.timestamp("us", zone))
         except pa.ArrowException:
             continue
-    first = texts[0].as_py()
-    detail = f"{name} is no ISO 8601 time in every row, or one with and one without a zone (the first is {first!r})"
-    raise BadInput(InputCode.WRONG_TYPE, detail, name=name)
+    row, fault = _unread(texts)
+    raise BadInput(
+        InputCode.WRONG_TYPE, f"{name} of row {row} is {_short(texts[row].as_py())}: {fault}", name=name, row=row
+    )
+
+
+def _unread(texts: pa.Array) -> tuple[int, str]:
+    """The first row that is no time, or of another kind than the first."""
+    has_zone: bool | None = None
+    for row in range(len(texts)):
+        kinds = [zone is not None for zone in ("UTC", None) if _is_time(texts.slice(row, 1), zone)]
+        if not kinds:
+            return row, "an ISO 8601 time, like 2026-01-05T09:30:00Z"
+        if has_zone is not None and kinds[0] != has_zone:
+            return row, f"with {'a' if kinds[0] else 'no'} zone, unlike the rows above it"
+        has_zone = kinds[0]
+    raise AssertionError("times were refused, and none of them is")
+
+
+def _is_time(text: pa.Array, zone: str | None) -> bool:
+    try:
+        text.cast(pa.timestamp("us", zone))
+    except pa.ArrowException:
+        return False
+    return True
 
 
 def _of_decimals(values: pa.Array, name: str) -> Ints:
@@ -135,7 +167,7 @@ def _of_doubles(values: Floats, name: str) -> Ints:
     wrong = ~np.isfinite(values)
     if wrong.any():
         row = int(np.argmax(wrong))
-        raise BadInput(InputCode.NOT_A_NUMBER, f"{name} of row {row} is {values[row]}", name=name, row=row)
+        raise BadInput(InputCode.NOT_A_NUMBER, f"{name} of row {row} is {float(values[row])}", name=name, row=row)
     beyond = np.abs(values) >= FIGURE_MAX / SCALE
     if beyond.any():
         row = int(np.argmax(beyond))
@@ -146,9 +178,17 @@ def _of_doubles(values: Floats, name: str) -> Ints:
     finer = units / SCALE != values
     if finer.any():
         row = int(np.argmax(finer))
-        detail = f"{name} of row {row} is {values[row]!r}: at most 8 decimals; round it first"
+        detail = f"{name} of row {row} is {float(values[row])!r}: at most 8 decimals; round it first"
         raise BadInput(InputCode.TOO_MANY_DECIMALS, detail, name=name, row=row)
     return units
+
+
+def _without_exponents(texts: pa.Array) -> pa.Array:
+    """Arrow loses digits in silence where there are some: 8e-42 is 0 to it."""
+    if not pc.any(pc.match_substring(texts, "e", ignore_case=True)).as_py():
+        return texts
+    written = [f"{Decimal(text):f}" if text and FIGURE.fullmatch(text) else text for text in texts.to_pylist()]
+    return pa.array(written, pa.string())
 
 
 def _unexact(values: pa.Array, name: str) -> BadInput:
@@ -156,23 +196,31 @@ def _unexact(values: pa.Array, name: str) -> BadInput:
     for row, value in enumerate(values.to_pylist()):
         if value is None:
             continue
-        try:
-            pa.array([value], values.type).cast(pa.decimal128(38, 8))
-        except pa.ArrowException:
-            try:
-                figure = Decimal(value)
-            except ArithmeticError:
-                return BadInput(InputCode.NOT_A_NUMBER, f"{name} of row {row} is {value!r}", name=name, row=row)
-            if not figure.is_finite():
-                return BadInput(InputCode.NOT_A_NUMBER, f"{name} of row {row} is {value!r}", name=name, row=row)
-            if abs(figure) >= decimal(FIGURE_MAX):
-                return _beyond(name, row, str(value))
-            detail = f"{name} of row {row} is {value}: at most 8 decimals; round it first"
+        text = str(value)
+        if not FIGURE.fullmatch(text):
+            return BadInput(InputCode.NOT_A_NUMBER, f"{name} of row {row} is {_short(text)}", name=name, row=row)
+        if abs(Decimal(text)) >= decimal(FIGURE_MAX):
+            return _beyond(name, row, text)
+        if len(text) > TEXT_CHARACTERS_MAX or not _is_exact(values.slice(row, 1)):
+            detail = f"{name} of row {row} is {_short(text)}: at most 8 decimals; round it first"
             return BadInput(InputCode.TOO_MANY_DECIMALS, detail, name=name, row=row)
     raise AssertionError(f"{name} was refused, and none of its values is")
 
 
+def _is_exact(value: pa.Array) -> bool:
+    try:
+        value.cast(pa.decimal128(38, 8))
+    except pa.ArrowException:
+        return False
+    return True
+
+
+def _short(text: str) -> str:
+    """As much of a text as fits a line."""
+    return repr(text if len(text) <= TEXT_CHARACTERS_MAX else f"{text[:TEXT_CHARACTERS_MAX]}...")
+
+
 def _beyond(name: str, row: int, value: str) -> BadInput:
     limit = str(decimal(FIGURE_MAX))
-    detail = f"{name} of row {row} is {value}: at most {limit} either way"
+    detail = f"{name} of row {row} is {_short(value)}: at most {limit} either way"
     return BadInput(InputCode.OUT_OF_RANGE, detail, name=name, row=row, limit=limit)

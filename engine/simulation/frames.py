@@ -16,7 +16,7 @@ from engine.simulation.actions import COLUMNS, NO_SIDE, NO_SYMBOL, SIDES, UNKNOW
 from engine.simulation.columns import figures
 from engine.simulation.faults import BadInput, InputCode
 from engine.simulation.prices import SYMBOLS_MAX, PriceTable
-from engine.simulation.units import SCALE, Flags, Int8s, Int16s, Ints, moment, units
+from engine.simulation.units import SCALE, Flags, Int8s, Int16s, Ints, decimal, moment, units
 
 HALF_SPREAD_BPS: Final = Decimal(0)
 HALF_SPREAD_BPS_MAX: Final = Decimal(5_000)
@@ -82,7 +82,7 @@ def actions_of(frame: Any, prices: PriceTable) -> ActionTable:
         "size": size,
     }
     for name in ("leverage", "min_price", "max_price"):
-        made[name] = _optional(table, name)[0]
+        made[name] = _above_zero(table, name)
     order = np.lexsort((np.arange(rows), made["account"], made["tick"]))
     return ActionTable(**{name: made[name][order].astype(dtype) for name, dtype in COLUMNS.items()})
 
@@ -179,6 +179,18 @@ def _optional(table: pa.Table, name: str) -> tuple[Ints, Flags]:
     if name not in table.schema.names:
         return np.zeros(table.num_rows, np.int64), np.zeros(table.num_rows, np.bool_)
     return figures(columns.column(table, name, "actions"), name)
+
+
+def _above_zero(table: pa.Table, name: str) -> Ints:
+    """0 where there is none. No row can say 0 itself: the live door takes no such price and lets no such leverage
+    through."""
+    values, given = _optional(table, name)
+    wrong = given & (values <= 0)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        detail = f"{name} of action {row} is {decimal(int(values[row]))}: above 0, or left out"
+        raise BadInput(InputCode.OUT_OF_RANGE, detail, row=row)
+    return values
 
 
 def _sizes(table: pa.Table) -> tuple[Ints, Ints]:

@@ -102,6 +102,8 @@ def test_what_is_wrong_with_prices_is_named_with_its_row() -> None:
     refused(InputCode.NOT_A_NUMBER, changed(ask=[1.0, 1.0, float("inf"), 1.0, 1.0]), name="ask", row=2)
     refused(InputCode.NOT_A_NUMBER, changed(bid=["1", "x", "1", "1", "1"]), name="bid", row=1)
     refused(InputCode.NOT_A_NUMBER, changed(bid=["1", "NaN", "1", "1", "1"]), row=1)
+    refused(InputCode.NOT_A_NUMBER, changed(bid=["1", " 2 ", "1", "1", "1"]), row=1)
+    refused(InputCode.NOT_A_NUMBER, changed(bid=["1", "1_000", "1", "1", "1"]), row=1)
     refused(InputCode.TOO_MANY_DECIMALS, changed(bid=[1.0, 1.123456789, 1.0, 1.0, 1.0]), row=1)
     refused(InputCode.TOO_MANY_DECIMALS, changed(bid=["1", "1.123456789", "1", "1", "1"]), row=1)
     refused(InputCode.OUT_OF_RANGE, changed(bid=["1", "1", "92233720369", "1", "1"]), row=2)
@@ -111,7 +113,41 @@ def test_what_is_wrong_with_prices_is_named_with_its_row() -> None:
     refused(InputCode.WRONG_TYPE, changed(time=[1, 2, 3, 4, 5]), name="time")
     refused(InputCode.WRONG_TYPE, changed(time=["yesterday"] * 5), name="time")
     refused(InputCode.WRONG_TYPE, changed(time=[*TIMES[:4], None]), row=4)
+    refused(InputCode.WRONG_TYPE, changed(time=["2026-01-05"] * 3 + ["01/06/2026"] * 2), name="time", row=3)
+    refused(InputCode.WRONG_TYPE, changed(time=["2026-01-05T00:00Z"] * 2 + ["2026-01-05T00:00"] * 3), row=2)
+    refused(InputCode.WRONG_TYPE, changed(time=["2026-01-05T00:00"] * 2 + ["2026-01-05T00:00Z"] * 3), row=2)
     refused(InputCode.UNKNOWN_SYMBOL, changed(symbol=["A", None, "A", "B", "A"]), row=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("9" * 5_000, InputCode.OUT_OF_RANGE),
+        ("0." + "0" * 50 + "1", InputCode.TOO_MANY_DECIMALS),
+        ("1" * 39 + "x", InputCode.NOT_A_NUMBER),
+        ("8.03857e-42", InputCode.TOO_MANY_DECIMALS),
+        ("1e9999", InputCode.OUT_OF_RANGE),
+    ],
+)
+def test_a_figure_that_arrow_would_misread_is_refused(text: str, code: InputCode) -> None:
+    """It wraps what is long, so that 5,000 nines are -1, and loses the digits of small exponents."""
+    refused(code, changed(bid=["1", text, "1", "1", "1"]), name="bid", row=1)
+
+
+def test_a_figure_may_have_an_exponent() -> None:
+    table = prices_of(bars(close=["1.5e-7", "12.34E2"]))
+    assert [decimal(each) for each in table.mid[:, 0].tolist()] == [Decimal("0.00000015"), Decimal(1_234)]
+
+
+@pytest.mark.parametrize("kind", [pl.Categorical(), pl.Enum(["BTC-USD", "ETH-USD"]), pl.String()])
+def test_symbols_may_be_words_of_any_kind(kind: pl.DataType) -> None:
+    frame = pl.DataFrame(QUOTES).with_columns(pl.col("symbol").cast(kind))
+    assert prices_of(frame).mid.tolist() == prices_of(pa.table(QUOTES)).mid.tolist()
+
+
+def test_a_frame_that_was_not_collected_says_so() -> None:
+    with pytest.raises(BadInput, match="collect it first"):
+        prices_of(pl.LazyFrame(QUOTES))
 
 
 @pytest.mark.parametrize("value", [67_108_864.12345678, 90_000_000.00000001, 1e10 + 0.5, 0.00000001, -3.3])
@@ -157,6 +193,9 @@ def test_actions_are_put_in_the_order_in_which_they_are_judged(make: Any) -> Non
         ("time", [DAY.replace(day=6)] * 4, InputCode.OUT_OF_RANGE),
         ("notional", ["1"] * 4, InputCode.OUT_OF_RANGE),
         ("tick", [0, 1, 3, 0], InputCode.OUT_OF_RANGE),
+        ("leverage", [None, "0", None, None], InputCode.OUT_OF_RANGE),
+        ("max_price", [None, "0", None, None], InputCode.OUT_OF_RANGE),
+        ("min_price", [None, "-1", None, None], InputCode.OUT_OF_RANGE),
     ],
 )
 def test_what_is_wrong_with_actions_is_named(column: str, values: list[Any], code: InputCode) -> None:
