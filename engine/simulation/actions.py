@@ -5,8 +5,9 @@ account, a tick and a symbol that exist; every action has the sizes its kind tak
 actions come first, in order, judged at that tick's time and quotes; then the tick's mark.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -28,6 +29,40 @@ SIZED: Final = {OPEN: (QUANTITY, NOTIONAL), REDUCE: (QUANTITY, FRACTION), CLOSE:
 """The sizes that an action of a kind may have; others need none."""
 ACTIONS_MAX: Final = 200_000_000
 ACCOUNTS_MAX: Final = 2**31 - 1
+ROWS_AT_ONCE: Final = 16_384
+"""Of so many, arrays are made Python's whole numbers in one go."""
+ALL: Final = slice(None)
+
+
+class Row(NamedTuple):
+    """A row of an `ActionTable`."""
+
+    tick: int
+    account: int
+    kind: int
+    symbol: int
+    side: int
+    sizing: int
+    size: int
+    leverage: int
+    min_price: int
+    max_price: int
+
+    def action(self, symbols: tuple[str, ...], decision_action_id: str) -> Action:
+        """As the live engine takes it."""
+        sizing, size = self.sizing, decimal(self.size)
+        return Action(
+            decision_action_id=decision_action_id,
+            action=WORDS[self.kind],
+            symbol=None if self.symbol == NO_SYMBOL else symbols[self.symbol],
+            side=None if self.side == NO_SIDE else SIDES[self.side],
+            quantity=size if sizing == QUANTITY else None,
+            notional=size if sizing == NOTIONAL else None,
+            fraction=size if sizing == FRACTION else None,
+            leverage=decimal(self.leverage) if self.leverage else None,
+            min_price=decimal(self.min_price) if self.min_price else None,
+            max_price=decimal(self.max_price) if self.max_price else None,
+        )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -74,20 +109,14 @@ class ActionTable:
 
     def action(self, row: int, symbols: tuple[str, ...], decision_action_id: str) -> Action:
         """The row as the live engine takes it."""
-        sizing, size = int(self.sizing[row]), decimal(int(self.size[row]))
-        symbol, side = int(self.symbol[row]), int(self.side[row])
-        return Action(
-            decision_action_id=decision_action_id,
-            action=WORDS[self.kind[row]],
-            symbol=None if symbol == NO_SYMBOL else symbols[symbol],
-            side=None if side == NO_SIDE else SIDES[side],
-            quantity=size if sizing == QUANTITY else None,
-            notional=size if sizing == NOTIONAL else None,
-            fraction=size if sizing == FRACTION else None,
-            leverage=decimal(int(self.leverage[row])) if self.leverage[row] else None,
-            min_price=decimal(int(self.min_price[row])) if self.min_price[row] else None,
-            max_price=decimal(int(self.max_price[row])) if self.max_price[row] else None,
-        )
+        return next(self.rows(slice(row, row + 1))).action(symbols, decision_action_id)
+
+    def rows(self, chosen: slice = ALL) -> Iterator[Row]:
+        """Rows in order."""
+        columns = [getattr(self, name)[chosen] for name in Row._fields]
+        for start in range(0, len(columns[0]), ROWS_AT_ONCE):
+            part = slice(start, start + ROWS_AT_ONCE)
+            yield from map(Row._make, zip(*(column[part].tolist() for column in columns), strict=True))
 
 
 COLUMNS: Final[dict[str, type[np.generic]]] = {

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from engine.account import Account
 from engine.book import AccountBook
-from engine.commands import Action, CompleteAccount
+from engine.commands import Action, CompleteAccount, MarkToMarket
 from engine.decide import Context, decide
 from engine.events import RecordedEvent
 from engine.ids import derived_id
@@ -27,7 +27,7 @@ from engine.simulation.schedule import mark_ticks
 from engine.simulation.seat import Seat
 from engine.simulation.strategies import Sight, Strategy, checked
 from engine.simulation.tallying import Tallying
-from engine.simulation.units import Ints, moment, units
+from engine.simulation.units import Ints, moment
 
 MARKING: Final = "simulation"
 """Passes are named as if this account had them, at the seq of their tick: the same for every account and shard."""
@@ -82,8 +82,8 @@ def run(
     is_marked, rows = set(marked.tolist()), {tick: row for row, tick in enumerate(kept.tolist())}
     recorded = _by_tick(acting.table, prices.symbols) if isinstance(acting, Recorded) else iter(())
     due = next(recorded, None)
-    for tick in range(prices.ticks):
-        context = Context(moment(int(prices.times[tick])), prices.quotes(tick))
+    for tick, (now, quotes) in enumerate(prices.vectors()):
+        context = Context(now, quotes)
         if isinstance(acting, Traded):
             for place, seat in enumerate(seats):
                 if seat.account.status == "active":
@@ -95,11 +95,12 @@ def run(
                 tallying.acted(place, tick, seats[place].act(_run_id(tick), actions, context))
             due = next(recorded, None)
         if tick in is_marked:
-            pass_id = derived_id("pass", MARKING, tick, context.now)
-            for place, seat in enumerate(seats):
-                tallying.marked(place, tick, seat.mark(pass_id, context))
+            due_marks = [(place, seat) for place, seat in enumerate(seats) if seat.is_marked]
+            pass_id = derived_id("pass", MARKING, tick, now) if due_marks else ""
+            for place, seat in due_marks:
+                tallying.marked(place, tick, seat.submit(MarkToMarket(pass_id), context))
         if tick in rows:
-            equity[rows[tick]] = _equities(seats)
+            equity[rows[tick]] = [seat.equity_units for seat in seats]
         on_tick(tick + 1)
     end = Context(moment(int(prices.times[-1])), {})
     outcome = tallying.outcome(kept, equity, [(seat.account, _ended(seat.account, end)) for seat in seats])
@@ -136,21 +137,17 @@ class _Due:
 
 def _by_tick(table: ActionTable, symbols: tuple[str, ...]) -> Iterator[_Due]:
     due = _Due(-1, [])
-    for row, (tick, account) in enumerate(zip(table.tick.tolist(), table.account.tolist(), strict=True)):
-        if tick != due.tick:
+    for row in table.rows():
+        if row.tick != due.tick:
             if due.actions:
                 yield due
-            due = _Due(tick, [])
-        if not due.actions or due.actions[-1][0] != account:
-            due.actions.append((account, []))
+            due = _Due(row.tick, [])
+        if not due.actions or due.actions[-1][0] != row.account:
+            due.actions.append((row.account, []))
         actions = due.actions[-1][1]
-        actions.append(table.action(row, symbols, str(len(actions))))
+        actions.append(row.action(symbols, str(len(actions))))
     if due.actions:
         yield due
-
-
-def _equities(seats: Sequence[Seat]) -> Ints:
-    return np.array([units(seat.account.equity, "equity") for seat in seats], np.int64)
 
 
 def _ended(account: Account, end: Context) -> Account:

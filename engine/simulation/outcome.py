@@ -122,20 +122,20 @@ class Outcome:
 
 
 class Rows:
-    """Rows in the making, column by column."""
+    """Rows in the making."""
 
     def __init__(self, dtypes: Dtypes) -> None:
         self._dtypes = dtypes
-        self._columns: list[list[int | float]] = [[] for _ in dtypes]
+        self._rows: list[tuple[int | float, ...]] = []
 
     def add(self, *values: int | float) -> None:
         """One value a column, in order."""
-        for column, value in zip(self._columns, values, strict=True):
-            column.append(value)
+        self._rows.append(values)
 
     def columns(self) -> Columns:
         """Raises `OverflowError` where a figure does not fit its column."""
-        named = zip(self._dtypes.items(), self._columns, strict=True)
+        columns = zip(*self._rows, strict=True) if self._rows else [()] * len(self._dtypes)
+        named = zip(self._dtypes.items(), columns, strict=True)
         return {name: np.array(column, dtype) for (name, dtype), column in named}
 
 

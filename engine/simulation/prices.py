@@ -5,7 +5,9 @@ time it was observed, so a feed that froze is a quote that grows old. Prices are
 Whether a quote is a price at all is not asked here but where it is used, as in `engine.quotes.fault`: 0 is no price.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final
 
 import numpy as np
@@ -19,6 +21,12 @@ SYMBOLS_MAX: Final = 1_000
 SYMBOL_CHARACTERS_MAX: Final = 64
 CELLS_MAX: Final = 200_000_000
 """Ticks times symbols: 32 bytes each."""
+CELLS_AT_ONCE: Final = 16_384
+"""Of so many, arrays are made Python's whole numbers in one go."""
+
+Cell = tuple[int, int, int, int]
+"""Bid, ask, mid and when they were observed, of one symbol at one tick."""
+NEVER: Final[Cell] = (0, 0, 0, 0)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -53,13 +61,39 @@ class PriceTable:
 
     def quotes(self, tick: int) -> dict[str, Quote]:
         """The price vector of a tick, as the live engine sees one: symbols that were never quoted are not in it."""
-        found: dict[str, Quote] = {}
-        bids, asks, mids, seen = (each[tick].tolist() for each in (self.bid, self.ask, self.mid, self.observed))
-        for symbol, bid, ask, mid, observed_us in zip(self.symbols, bids, asks, mids, seen, strict=True):
-            if bid or ask or mid:
-                at = moment(observed_us)
-                found[symbol] = Quote(symbol, decimal(bid), decimal(ask), decimal(mid), self.source, at)
-        return found
+        return next(self.between(tick, tick + 1).vectors())[1]
+
+    def vectors(self) -> Iterator[tuple[datetime, dict[str, Quote]]]:
+        """Every tick's moment and price vector, in order. A quote that is carried forward stays the same object."""
+        cells: list[Cell] = [NEVER] * len(self.symbols)
+        quotes: list[Quote | None] = [None] * len(self.symbols)
+        ticks_at_once = max(1, CELLS_AT_ONCE // len(self.symbols))
+        for start in range(0, self.ticks, ticks_at_once):
+            part = slice(start, start + ticks_at_once)
+            columns = (self.times, self.bid, self.ask, self.mid, self.observed)
+            for at_us, *vector in zip(*(each[part].tolist() for each in columns), strict=True):
+                found, now = {}, moment(at_us)
+                for place, cell in enumerate(zip(*vector, strict=True)):
+                    if cell != cells[place]:
+                        cells[place], quotes[place] = cell, self._quote(place, cell, at_us, now)
+                    quote = quotes[place]
+                    if quote is not None:
+                        found[self.symbols[place]] = quote
+                yield now, found
+
+    def _quote(self, place: int, cell: Cell, at_us: int, now: datetime) -> Quote | None:
+        bid, ask, mid, observed_us = cell
+        if not (bid or ask or mid):
+            return None
+        middle = decimal(mid)
+        return Quote(
+            self.symbols[place],
+            middle if bid == mid else decimal(bid),
+            middle if ask == mid else decimal(ask),
+            middle,
+            self.source,
+            now if observed_us == at_us else moment(observed_us),
+        )
 
     def between(self, start: int, stop: int) -> "PriceTable":
         """Ticks from `start` to before `stop`; what is cut off is not copied."""

@@ -9,12 +9,14 @@ from typing import Final
 
 import msgspec
 
+from engine.account import Account
 from engine.book import AccountBook, ActionBatch, Entry
-from engine.commands import Action, Command, MarkToMarket, TakeAction
+from engine.commands import Action, Command, TakeAction
 from engine.decide import Context, decide
 from engine.events import EVENT_TYPES, Event, RecordedEvent
 from engine.invariants import InvariantBroken
 from engine.rejections import Refusal
+from engine.simulation.units import units
 
 REQUEST_ID: Final = "simulation"
 _DECODERS: Final[Mapping[str, msgspec.json.Decoder[Event]]] = {
@@ -25,18 +27,28 @@ _DECODERS: Final[Mapping[str, msgspec.json.Decoder[Event]]] = {
 class Seat:
     """`account` is the state after all that happened; `ledger` what was recorded, empty where none is kept."""
 
-    __slots__ = ("_book", "account", "ledger")
+    __slots__ = ("_book", "_equity_of", "_equity_units", "account", "ledger")
 
     def __init__(self, book: AccountBook, *, keeps_ledger: bool) -> None:
         self.account = book.account
         self.ledger: list[RecordedEvent] = []
         self._book = book if keeps_ledger else None
+        self._equity_of: Account | None = None
+        self._equity_units = 0
 
     @property
     def is_marked(self) -> bool:
         """Whether a mark could change anything: an account without positions is only looked at for its rules."""
         account = self.account
         return account.status == "active" and bool(account.positions or account.day is not None)
+
+    @property
+    def equity_units(self) -> int:
+        """Equity in units of 1e-8; raises `BadInput` where it does not fit a table. An account to which nothing happens
+        stays the very same, and so does its equity."""
+        if self._equity_of is not self.account:
+            self._equity_of, self._equity_units = self.account, units(self.account.equity, "equity")
+        return self._equity_units
 
     def act(self, run_id: str, actions: Sequence[Action], context: Context) -> list[Event]:
         """Judge actions in order, each alone; every one brings either a fill or a rejection."""
@@ -64,10 +76,6 @@ class Seat:
             raise InvariantBroken(f"{type(command).__name__} of {self.account.id} was refused: {decision.refusal.code}")
         self.account = decision.account
         return list(decision.events)
-
-    def mark(self, pass_id: str, context: Context) -> list[Event]:
-        """Value the account, and end it where a rule says so."""
-        return self.submit(MarkToMarket(pass_id), context) if self.is_marked else []
 
     def _entered(self, entry: Entry) -> list[Event]:
         self.account = entry.account

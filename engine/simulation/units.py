@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from engine.money import EXACT
+from engine.money import EXACT, UNIT
 from engine.simulation.faults import BadInput, InputCode
 
 Ints = npt.NDArray[np.int64]
@@ -32,9 +32,10 @@ TIME_US_MAX: Final = (datetime(9999, 1, 1, tzinfo=UTC) - EPOCH) // MICROSECOND
 
 def units(value: Decimal, name: str) -> int:
     """A decimal in units of 1e-8; raises `BadInput` where it has more than 8 decimals or is too large for a table."""
-    scaled = value.scaleb(8, EXACT)
-    whole = int(scaled)
-    if whole != scaled:
+    whole = int(value.scaleb(8, EXACT))
+    if value.same_quantum(UNIT) and -FIGURE_MAX <= whole <= FIGURE_MAX:
+        return whole  # as good as always: the engine keeps its figures at 8 decimals
+    if whole != value.scaleb(8, EXACT):
         raise BadInput(InputCode.TOO_MANY_DECIMALS, f"{name} is {value}: at most 8 decimals", name=name)
     if abs(whole) > FIGURE_MAX:
         limit = str(decimal(FIGURE_MAX))

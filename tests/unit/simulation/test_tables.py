@@ -23,14 +23,15 @@ from engine.simulation.actions import (
     OPEN,
     QUANTITY,
     REDUCE,
+    ROWS_AT_ONCE,
     SHORT_SIDE,
     UNSIZED,
     ActionTable,
 )
 from engine.simulation.faults import BadInput, InputCode
 from engine.simulation.policies import BY_AMOUNT, BY_FRACTION, EQUITY, NO_RULE, PolicyTable
-from engine.simulation.prices import SYMBOLS_MAX, PriceTable
-from engine.simulation.units import FIGURE_MAX, SCALE, decimal, units
+from engine.simulation.prices import CELLS_AT_ONCE, SYMBOLS_MAX, PriceTable
+from engine.simulation.units import FIGURE_MAX, SCALE, decimal, moment, units
 
 SECOND = 1_000_000
 
@@ -71,6 +72,19 @@ def test_a_tick_is_the_price_vector_that_the_live_engine_sees() -> None:
     at = datetime(1970, 1, 1, 0, 0, 0, 500_000, tzinfo=UTC)
     near = Decimal("100.00000001"), Decimal("99.99999999")
     assert table.quotes(1) == {"BTC-USD": Quote("BTC-USD", near[1], near[0], Decimal(100), "simulation", at)}
+
+
+def test_vectors_are_those_of_every_tick_and_a_quote_that_is_carried_forward_is_the_same() -> None:
+    table = prices(times=list(range(0, (CELLS_AT_ONCE + 2) * SECOND, SECOND)))  # two symbols: in three goes
+    table.mid[:, 1] += np.arange(len(table.times)) % 3
+    table.bid[5, 1] = table.ask[5, 1] = table.mid[5, 1] = 0
+    table.observed[:, 0] = SECOND
+    made = list(table.vectors())
+    ticks = (0, 1, 4, 5, 6, CELLS_AT_ONCE // 2, CELLS_AT_ONCE + 1)
+    assert [made[tick] for tick in ticks] == [(moment(tick * SECOND), table.quotes(tick)) for tick in ticks]
+    assert len(made) == table.ticks
+    assert "ETH-USD" not in made[5][1]
+    assert made[-1][1]["BTC-USD"] is made[0][1]["BTC-USD"]
 
 
 def test_prices_that_are_no_table_are_refused() -> None:
@@ -114,6 +128,12 @@ def test_a_row_is_the_action_that_the_live_engine_takes() -> None:
         ),
         Action(decision_action_id="a2", action="hold"),
     ]
+
+
+def test_rows_are_all_of_a_table_in_order() -> None:
+    table = actions(*({"size": size} for size in range(ROWS_AT_ONCE + 2)))
+    assert [row.size for row in table.rows()] == list(range(ROWS_AT_ONCE + 2))
+    assert [row.size for row in table.rows(slice(3, 5))] == [3, 4]
 
 
 @pytest.mark.parametrize(
