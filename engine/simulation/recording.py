@@ -1,11 +1,19 @@
 """Recording: what an account's statistics are made of, compiled. The twin of `engine.record`.
 
-Returns are float64 here, where the live engine has 18 decimals: what is made of them agrees to 1e-8, not to the digit.
+Returns are float64 here, rounded to the 18 decimals that the live engine has: what is made of them agrees to 1e-8, not
+to the digit.
 """
+
+from typing import Final
+
+import numpy as np
 
 from engine.simulation.arithmetic import ONE, nearest
 from engine.simulation.compiled import compiled, inlined
 from engine.simulation.layout import Account, Position
+
+RETURN_DECIMALS: Final = 1e18
+"""As `engine.money.growth` rounds."""
 
 
 @inlined
@@ -34,7 +42,8 @@ def close_days(account: Account, days: int) -> None:
     if account.day_before <= 0 or (days > 1 and account.equity <= 0):
         account.broke = 1
     if not account.broke:
-        change = account.equity / account.day_before - 1.0
+        change = (account.equity - account.day_before) / account.day_before
+        change = np.rint(change * RETURN_DECIMALS) / RETURN_DECIMALS
         account.returns += change
         account.squares += change * change
         account.downside += change * change if change < 0 else 0.0
