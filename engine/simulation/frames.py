@@ -16,7 +16,7 @@ from engine.simulation.actions import COLUMNS, NO_SIDE, NO_SYMBOL, SIDES, UNKNOW
 from engine.simulation.columns import figures
 from engine.simulation.faults import BadInput, InputCode
 from engine.simulation.prices import SYMBOLS_MAX, PriceTable
-from engine.simulation.units import SCALE, Flags, Int8s, Int16s, Ints, decimal, moment, units
+from engine.simulation.units import SCALE, Flags, Int8s, Int16s, Ints, decimal, figure, moment, units
 
 HALF_SPREAD_BPS: Final = Decimal(0)
 HALF_SPREAD_BPS_MAX: Final = Decimal(5_000)
@@ -24,12 +24,15 @@ SIZES: Final = ("quantity", "notional", "fraction")
 """Columns of sizes, in the order of `actions.QUANTITY` and its neighbours."""
 
 
-def prices_of(frame: Any, *, half_spread_bps: Decimal = HALF_SPREAD_BPS, source: str = "simulation") -> PriceTable:
+def prices_of(
+    frame: Any, *, half_spread_bps: Decimal | int = HALF_SPREAD_BPS, source: str = "simulation"
+) -> PriceTable:
     """Quotes, or bars where there is a column `close`. Raises `BadInput`.
 
     `half_spread_bps`: how far bid and ask of a bar lie from its close, in hundredths of a per cent of it, rounded down
     to 8 decimals. Symbols are in alphabetical order.
     """
+    half_spread_bps = figure(half_spread_bps, "half a spread")
     table = columns.arrow(frame, "prices")
     if not table.num_rows:
         raise BadInput(InputCode.EMPTY, "there are no prices")

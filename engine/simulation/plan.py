@@ -7,7 +7,7 @@ run anywhere in any order, gives the same outcome.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from engine.simulation.prices import PriceTable
 from engine.simulation.schedule import mark_ticks
 from engine.simulation.scripts import Cast, Script
 from engine.simulation.strategies import Entrant, MakesStrategy, Strategy
-from engine.simulation.units import moment
+from engine.simulation.units import moment, units
 
 EngineName = Literal["exact", "fast"]
 ACCOUNTS_MAX: Final = 10_000_000
@@ -195,10 +195,13 @@ def _check(plan: Plan) -> None:
         raise BadInput(InputCode.EMPTY, "there are no accounts")
     if plan.size > ACCOUNTS_MAX:
         raise BadInput(InputCode.TOO_MANY, f"{plan.size:,} accounts: at most {ACCOUNTS_MAX:,}", limit=ACCOUNTS_MAX)
+    if plan.engine not in get_args(EngineName):
+        raise BadInput(InputCode.UNKNOWN_WORD, f"no engine {plan.engine!r}: exact or fast", engine=plan.engine)
     if not 0 <= plan.seed <= SEED_MAX:
         raise BadInput(InputCode.OUT_OF_RANGE, f"a seed is 0 to {SEED_MAX}, not {plan.seed}", limit=SEED_MAX)
     if plan.starting_balance <= 0:
         raise BadInput(InputCode.OUT_OF_RANGE, f"a starting balance is above 0, not {plan.starting_balance}")
+    units(plan.starting_balance, "a starting balance")
     mark_ticks(mark_ticks(plan.prices.ticks, plan.mark_every).size, plan.equity_every)
     for variant in plan.variants:
         if isinstance(variant.policy, tuple) and len(variant.policy) != plan.accounts:

@@ -20,6 +20,7 @@ WORD: Final = pa.dictionary(pa.int32(), pa.string())
 GATES: Final = tuple(code.value for code in CODES)
 TABLES: Final = ("accounts", "equity", "fills", "rejections", "liquidations")
 """What every run makes; recorded actions have `verdicts`, too."""
+FIRST: Final = ("account", "account_id", "number", "variant", "status", "end_reason", "ended_at")
 MONEYS: Final = ("starting_balance", "cash", "equity", "realized", "fees", "high_watermark")
 COUNTS: Final = ("actions", "executed", "rejected", "fills", "marks", "trades", "days")
 RATIOS: Final = (
@@ -75,7 +76,7 @@ def _accounts(plan: Plan, outcome: Outcome) -> pa.Table:
     rows, count = outcome.accounts, len(outcome)
     index = outcome.first + np.arange(count)
     variants = index // plan.accounts
-    settings = {name for variant in plan.variants for name, _ in variant.settings}
+    swept = {name for variant in plan.variants for name, _ in variant.settings}
     ended = rows["ended_tick"]
     shares = {name: pa.array(rows[name], pa.float64(), mask=np.isnan(rows[name])) for name in RATIOS}
     return pa.table(
@@ -84,7 +85,7 @@ def _accounts(plan: Plan, outcome: Outcome) -> pa.Table:
             "account_id": pa.array([None] * count if outcome.account_ids is None else outcome.account_ids, pa.string()),
             "number": pa.array(index % plan.accounts, pa.int32()),
             "variant": _words(variants, [variant.name for variant in plan.variants]),
-            **{name: _settings(plan, variants, name) for name in sorted(settings)},
+            **{swept_column(name): _settings(plan, variants, name) for name in sorted(swept)},
             "status": _words(rows["status"], STATUSES),
             "end_reason": pa.array(outcome.end_reasons, pa.string()).dictionary_encode().cast(WORD),
             "ended_at": _times(plan, ended, ended != NO_TICK),
@@ -93,6 +94,11 @@ def _accounts(plan: Plan, outcome: Outcome) -> pa.Table:
             **shares,
         }
     )
+
+
+def swept_column(name: str) -> str:
+    """Where the accounts table has a swept figure: not in the place of another column."""
+    return f"policy_{name}" if name in (*FIRST, *MONEYS, *COUNTS, *RATIOS) else name
 
 
 def _settings(plan: Plan, variants: Ints, name: str) -> pa.Array:

@@ -18,10 +18,12 @@ from engine.policy import Policy
 from engine.simulation import results
 from engine.simulation.actions import ActionTable
 from engine.simulation.entering import STARTING_BALANCE
+from engine.simulation.faults import BadInput, InputCode
 from engine.simulation.frames import HALF_SPREAD_BPS, actions_of, prices_of
 from engine.simulation.plan import EngineName, Plan, Variant, run_shard
 from engine.simulation.prices import PriceTable
 from engine.simulation.scripts import Script
+from engine.simulation.units import figure
 
 AUDITION: Final = Policy()
 """The defaults."""
@@ -36,10 +38,10 @@ def simulate(
     *,
     accounts: int | None = None,
     engine: EngineName = "exact",
-    starting_balance: Decimal = STARTING_BALANCE,
+    starting_balance: Decimal | int = STARTING_BALANCE,
     mark_every: int = 1,
     equity_every: int = 1,
-    half_spread_bps: Decimal = HALF_SPREAD_BPS,
+    half_spread_bps: Decimal | int = HALF_SPREAD_BPS,
     seed: int = 0,
     on_progress: OnProgress = lambda done, total: None,
 ) -> dict[str, pa.Table]:
@@ -72,20 +74,29 @@ def planned(
     policies: Policy | Sequence[Policy],
     *,
     accounts: int | None = None,
-    half_spread_bps: Decimal = HALF_SPREAD_BPS,
+    starting_balance: Decimal | int = STARTING_BALANCE,
+    half_spread_bps: Decimal | int = HALF_SPREAD_BPS,
     **settings: Any,
 ) -> Plan:
     """The plan of a simulation whose inputs are frames."""
     table = prices if isinstance(prices, PriceTable) else prices_of(prices, half_spread_bps=half_spread_bps)
     if not (isinstance(acting, ActionTable | Script) or callable(acting)):
         acting = actions_of(acting, table)
-    policy = policies if isinstance(policies, Policy) else tuple(policies)
+    policy = policies if isinstance(policies, Policy) else _policies(policies)
     if accounts is None and isinstance(policy, tuple):
         accounts = len(policy)
     elif accounts is None:
         accounts = int(acting.account.max(initial=0)) + 1 if isinstance(acting, ActionTable) else 1
     variants = (Variant(name="policy", policy=policy),)
-    return Plan(prices=table, acting=acting, variants=variants, accounts=accounts, **settings)
+    balance = figure(starting_balance, "a starting balance")
+    return Plan(prices=table, acting=acting, variants=variants, accounts=accounts, starting_balance=balance, **settings)
+
+
+def _policies(given: Any) -> tuple[Policy, ...]:
+    if isinstance(given, Sequence) and all(isinstance(each, Policy) for each in given):
+        return tuple(given)
+    kind = type(given).__name__
+    raise BadInput(InputCode.WRONG_TYPE, f"policies are a Policy or a sequence of them, not a {kind}", type=kind)
 
 
 def chunks(plan: Plan, *, on_progress: OnProgress = lambda done, total: None) -> Iterator[Mapping[str, pa.Table]]:

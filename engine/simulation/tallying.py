@@ -31,7 +31,7 @@ from engine.simulation.outcome import (
     Rows,
     by_account,
 )
-from engine.simulation.units import Ints, units
+from engine.simulation.units import FIGURE_MAX, Ints, decimal, units
 from engine.statistics import statistics
 
 _CODES = {code: place for place, code in enumerate(CODES, 1)}
@@ -40,6 +40,8 @@ _SIDES = {side: place for place, side in enumerate(SIDES)}
 _INTENTS = {intent: place for place, intent in enumerate(INTENTS)}
 FIGURE = "a fill's figure"
 NAN = float("nan")
+LARGEST = decimal(FIGURE_MAX)
+"""No action can ask for more here, so where more would have passed this is the largest quantity that would."""
 
 
 class Tallying:
@@ -131,7 +133,7 @@ class Tallying:
             NO_SIDE if action.side is None else _SIDES[action.side],
             _CODES[rejected.code],
             sum(1 << _CODES[failure.code] - 1 for failure in rejected.failures),
-            NONE if rejected.max_quantity is None else units(rejected.max_quantity, "maxQuantity"),
+            NONE if rejected.max_quantity is None else units(min(rejected.max_quantity, LARGEST), "maxQuantity"),
         )
 
     def _account(self, place: int, account: Account, ended: Account) -> tuple[int | float, ...]:

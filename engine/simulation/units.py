@@ -43,6 +43,18 @@ def units(value: Decimal, name: str) -> int:
     return whole
 
 
+def figure(value: object, name: str) -> Decimal:
+    """What a caller gave as a decimal or a whole number; raises `BadInput` for anything else."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return Decimal(value)
+    if not isinstance(value, Decimal):
+        kind = type(value).__name__
+        raise BadInput(InputCode.WRONG_TYPE, f"{name} is {value!r}, a {kind}: a Decimal or a whole number", type=kind)
+    if not value.is_finite():
+        raise BadInput(InputCode.NOT_A_NUMBER, f"{name} is {value}", name=name)
+    return value
+
+
 def decimal(whole: int) -> Decimal:
     """Units of 1e-8 as a decimal at scale 8."""
     return Decimal(whole).scaleb(-8, EXACT)

@@ -88,7 +88,7 @@ def test_the_library_tells_the_same_whichever_engine():
 
 
 def test_ratios_of_the_smallest_returns_agree():
-    """A day brings a unit or two of 1e-8 to 100,000, which is 1e-13 of it: to add 1 and take it off again leaves noise."""
+    """A day brings some units of 1e-8 to 100,000, or 1e-13 of it: of 1 and that, less 1, only noise would be left."""
     table = prices(*(100 * SCALE + units for units in (0, 1, 3, 2, 5, 4, 8, 7)), step_us=DAY_US)
     slow, quick = both(table, [Policy(fee_bps=Decimal(0))], actions({"size": SCALE}))
     for name in ("sharpe", "sortino", "total_return", "max_drawdown"):

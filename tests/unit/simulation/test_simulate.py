@@ -12,7 +12,7 @@ import pytest
 from engine.policy import Policy
 from engine.simulation import results
 from engine.simulation.actions import ActionTable
-from engine.simulation.faults import BadInput
+from engine.simulation.faults import BadInput, InputCode
 from engine.simulation.plan import Plan, Variant, run_shard
 from engine.simulation.prices import PriceTable
 from engine.simulation.results import COUNTS, MONEY, MONEYS, RATIOS, TABLES
@@ -102,6 +102,24 @@ def test_a_sweep_is_in_the_accounts_table() -> None:
     assert all(fees[5:])
 
 
+def test_a_swept_figure_stands_beside_the_statistic_of_its_name() -> None:
+    variants = tuple(
+        Variant(name=most, policy=policy(max_drawdown=most), settings=(("max_drawdown", most),))
+        for most in ("0.1", "1")
+    )
+    accounts = results.joined(chunks(plan(variants=variants, accounts=1)))["accounts"]
+    assert accounts["policy_max_drawdown"].to_pylist() == ["0.1", "1"]
+    assert accounts["max_drawdown"].type == pa.float64()
+
+
+def test_no_more_would_have_passed_than_can_be_asked_for() -> None:
+    """For 50,000 there are 5e12 of something at 1e-8, which is more than a table holds."""
+    bars = pa.table({"time": ["2026-01-05"], "symbol": ["PEPE-USD"], "close": ["0.00000001"]})
+    orders = {"tick": [0], "account": [0], "action": ["open"], "symbol": ["PEPE-USD"], "side": ["long"]}
+    made = simulate(bars, pa.table(orders | {"notional": [60_000]}))
+    assert made["rejections"]["max_quantity"].to_pylist() == [decimal(FIGURE_MAX)]
+
+
 def test_one_seed_is_one_run_and_another_is_another() -> None:
     one, again, other = (simulate(PRICES, Random, accounts=3, seed=seed) for seed in (1, 1, 2))
     assert all(one[name].equals(again[name]) for name in one)
@@ -133,12 +151,39 @@ def test_what_cannot_be_simulated_is_said_before_anything_runs() -> None:
         {"mark_every": 0},
         {"equity_every": 0},
         {"starting_balance": Decimal(0)},
+        {"starting_balance": Decimal("0.000000001")},
+        {"starting_balance": Decimal(10**15)},
+        {"engine": "quick"},
         {"variants": (Variant(name="x", policy=policy(max_leverage="0.5")),)},
         {"variants": (Variant(name="x", policy=(Policy(),)),)},
     )
     for settings in wrong:
         with pytest.raises(BadInput):
             plan(**{"acting": never} | settings)
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        ({"starting_balance": 1_000.5}, InputCode.WRONG_TYPE),
+        ({"starting_balance": Decimal("NaN")}, InputCode.NOT_A_NUMBER),
+        ({"half_spread_bps": 2.5}, InputCode.WRONG_TYPE),
+        ({"policies": None}, InputCode.WRONG_TYPE),
+        ({"policies": {"fee_bps": 5}}, InputCode.WRONG_TYPE),
+        ({"policies": [Policy(), None]}, InputCode.WRONG_TYPE),
+    ],
+)
+def test_what_is_no_figure_and_no_policy_is_said_so(given: dict[str, Any], code: InputCode) -> None:
+    bars = pa.table({"time": ["2026-01-05"], "symbol": ["IBM"], "close": [100]})
+    with pytest.raises(BadInput) as refused:
+        simulate(**{"prices": bars, "acting": Momentum} | given)
+    assert refused.value.code is code
+
+
+def test_a_whole_number_will_do_for_a_figure() -> None:
+    bars = pa.table({"time": ["2026-01-05"], "symbol": ["IBM"], "close": [100]})
+    made = simulate(bars, Momentum, starting_balance=5_000, half_spread_bps=2)
+    assert made["accounts"]["equity"].to_pylist() == [Decimal(5_000)]
 
 
 def test_recorded_actions_must_be_of_accounts_that_there_are() -> None:
