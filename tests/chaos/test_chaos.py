@@ -1,7 +1,5 @@
 """Chaos for less than a minute, from a fixed seed: the faults that need no new start of the program."""
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,16 +7,15 @@ import pytest
 
 from tests.chaos.faults import QUICK
 from tests.chaos.run import run
+from tests.support.scratch import scratch
 
 SECONDS = 40.0
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """Not below pytest's own folder, which locks the database's user out whenever a session starts."""
-    made = Path(tempfile.mkdtemp(prefix="prop-chaos-"))
-    yield made
-    shutil.rmtree(made)
+    with scratch() as made:
+        yield made
 
 
 @pytest.mark.timeout(300)

@@ -2,12 +2,10 @@
 
 import contextlib
 import os
-import shutil
 import socket
 import stat
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,16 +17,16 @@ import pytest
 
 from persistence import embedded
 from persistence.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from tests.support.scratch import scratch
 
 pytestmark = pytest.mark.postgres
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A short path, so that the unix socket fits."""
-    path = Path(tempfile.mkdtemp(prefix="pg-"))
-    yield path / "data"
-    shutil.rmtree(path)
+    """Not there yet."""
+    with scratch() as path:
+        yield path / "data"
 
 
 @pytest.fixture
@@ -233,9 +231,8 @@ def test_not_started_has_no_url(folder: Path):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root steps down to another user")
 def test_below_a_private_home_only_postgres_may_pass():
-    home = Path(tempfile.mkdtemp(prefix="home-"))
-    assert stat.S_IMODE(home.stat().st_mode) == 0o700
-    try:
+    with scratch() as home:
+        assert stat.S_IMODE(home.stat().st_mode) == 0o700
         with EmbeddedPostgres(home / "state" / "pg") as server:
             assert psutil.Process(server.pid).username() != "root"
         assert home.stat().st_mode & stat.S_IRWXO == 0
@@ -243,15 +240,12 @@ def test_below_a_private_home_only_postgres_may_pass():
             ["ls", str(home / "state")], user=65534, group=65534, extra_groups=[], capture_output=True
         )
         assert nobody.returncode != 0
-    finally:
-        shutil.rmtree(home)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_ordinary_user_needs_nothing_special():
-    home = Path(tempfile.mkdtemp(prefix="user-"))
-    os.chown(home, 65534, 65534)
-    try:
+    with scratch() as home:
+        os.chown(home, 65534, 65534)
         child = os.fork()  # not a new interpreter: it may lie where only root can run it
         if child == 0:
             with contextlib.suppress(BaseException):
@@ -262,8 +256,6 @@ def test_ordinary_user_needs_nothing_special():
                     os._exit(answer(server.url, "SELECT 42"))
             os._exit(1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 42
-    finally:
-        shutil.rmtree(home)
 
 
 def test_ctrl_c_does_not_reach_the_server(server: EmbeddedPostgres):

@@ -1,13 +1,11 @@
 """Databases for tests: one server for the session, one migrated template, one clone of it for each test."""
 
 import itertools
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from persistence.embedded import EmbeddedPostgres
+from tests.support.scratch import scratch
 
 TEMPLATE = "prop_template"
 _numbers = itertools.count(1)
@@ -16,12 +14,8 @@ _numbers = itertools.count(1)
 @contextmanager
 def temporary_postgres() -> Iterator[EmbeddedPostgres]:
     """A server in a folder of its own, with the durability of a real one; both are gone afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="prop-pg-"))  # short, so that the unix socket fits
-    try:
-        with EmbeddedPostgres(folder / "data") as server:
-            yield server
-    finally:
-        shutil.rmtree(folder)
+    with scratch() as folder, EmbeddedPostgres(folder / "data") as server:
+        yield server
 
 
 def make_template(server: EmbeddedPostgres) -> str:

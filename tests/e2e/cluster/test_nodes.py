@@ -4,8 +4,6 @@ One scenario and not several: to start a cluster costs more than all that is don
 """
 
 import asyncio
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +17,7 @@ from tests.e2e.cluster.nodes import ENVIRONMENT, Node, Nodes, nodes
 from tests.support.audit import audit
 from tests.support.audit_rows import in_postgres
 from tests.support.history import History
+from tests.support.scratch import scratch
 from tests.support.served import eventually
 
 ACCOUNTS = 6
@@ -29,9 +28,8 @@ SETTINGS = ENVIRONMENT | {"PROP_ACTORS__MAX_ACCOUNT_ACTORS": str(ACCOUNTS)}
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="prop-e2e-"))  # short, so that the unix socket fits
-    yield folder
-    shutil.rmtree(folder)
+    with scratch() as folder:
+        yield folder
 
 
 def test_accounts_trade_on_through_nodes_that_join_stop_and_die(folder: Path):

@@ -1,24 +1,22 @@
 """Two engines on one database: the second is refused, and serves once the first is gone (ADR 0010)."""
 
 import contextlib
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.scratch import scratch
 from tests.support.served import Served, served
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="prop-e2e-"))  # short, so that the unix socket fits
-    yield folder
-    shutil.rmtree(folder)
+    with scratch() as folder:
+        yield folder
 
 
 def test_a_second_engine_is_refused_and_one_after_a_kill_is_not(folder: Path, database_url: str):

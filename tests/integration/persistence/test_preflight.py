@@ -1,10 +1,7 @@
 """A database that could lose what it confirmed is refused before anything is started on it."""
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -13,18 +10,15 @@ from psycopg import sql
 from persistence import preflight as module
 from persistence.embedded import EmbeddedPostgres
 from persistence.preflight import Preflight, UnfitDatabase, preflight
+from tests.support.scratch import scratch
 
 pytestmark = pytest.mark.postgres
 
 
 @contextmanager
 def server(**settings: str) -> Iterator[str]:
-    folder = Path(tempfile.mkdtemp(prefix="prop-pg-"))
-    try:
-        with EmbeddedPostgres(folder / "data", settings=settings) as postgres:
-            yield postgres.url
-    finally:
-        shutil.rmtree(folder)
+    with scratch() as folder, EmbeddedPostgres(folder / "data", settings=settings) as postgres:
+        yield postgres.url
 
 
 @pytest.mark.parametrize("name", ["fsync", "full_page_writes"])
