@@ -19,7 +19,8 @@ TIME: Final = pa.timestamp("us", "UTC")
 WORD: Final = pa.dictionary(pa.int32(), pa.string())
 GATES: Final = tuple(code.value for code in CODES)
 TABLES: Final = ("accounts", "equity", "fills", "rejections", "liquidations")
-"""What every run makes; recorded actions have `verdicts`, too."""
+"""What every run makes; recorded actions have `VERDICTS`, too."""
+VERDICTS: Final = "verdicts"
 FIRST: Final = ("account", "account_id", "number", "variant", "status", "end_reason", "ended_at")
 MONEYS: Final = ("starting_balance", "cash", "equity", "realized", "fees", "high_watermark")
 COUNTS: Final = ("actions", "executed", "rejected", "fills", "marks", "trades", "days")
@@ -46,7 +47,7 @@ def tables(plan: Plan, outcome: Outcome) -> dict[str, pa.Table]:
         "liquidations": _liquidations(plan, outcome),
     }
     if outcome.verdicts is not None:
-        made["verdicts"] = pa.table(
+        made[VERDICTS] = pa.table(
             {
                 "account": pa.array(outcome.verdicts["account"], pa.int32()),
                 "action": pa.array(outcome.verdicts["action"], pa.int64()),

@@ -217,9 +217,10 @@ def _carried_out(
 
 
 def _folder(out: Path) -> "Folder":
+    from gateway.simulation.report import PLOTS
     from gateway.simulation.writing import Folder
 
-    return Folder(out)
+    return Folder(out, [REPORT, *(f"{plot}.svg" for plot in PLOTS)])
 
 
 def _origin(account_id: str, at_seq: int | None, data_dir: Path | None, database_url: str | None) -> "AccountBook":

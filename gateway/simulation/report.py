@@ -50,6 +50,8 @@ th:first-child, td:first-child { text-align: left; white-space: normal; } th { c
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; font-size: .87rem; }
 dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
 """
+PLOTS: Final = ("equity", "outcomes", "drawdowns", "liquidation", "rejections", "sensitivity")
+"""By name, all that there may be."""
 POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
 
 

@@ -1,5 +1,6 @@
 """What a run leaves: whole files or none, figures that add up, and a page that needs nothing but itself."""
 
+import errno
 import re
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,44 @@ def test_a_folder_holds_the_whole_run(tmp_path: Path, gathered: tuple[Plan, Summ
     for name, table in tables.items():
         read = parquet.read_table(tmp_path / "run" / f"{name}.parquet")
         assert read.to_pylist() == table.to_pylist()
+
+
+def test_a_folder_holds_one_run_and_what_is_not_of_a_run(tmp_path: Path) -> None:
+    made = plan(accounts=1, prices=synthetic(5, ticks=6))
+    for name in ("verdicts.parquet", "sensitivity.svg", "notes.txt"):
+        (tmp_path / name).write_text("of an earlier run, or of somebody")
+    with Folder(tmp_path, ["report.html", "sensitivity.svg"]) as folder:
+        folder.add(results.joined(chunks(made)))
+        folder.put("report.html", "page")
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *(f"{name}.parquet" for name in results.TABLES),
+        "report.html",
+        "notes.txt",
+    }
+
+
+class Full:
+    """A disk without room for one table's end."""
+
+    def __init__(self) -> None:
+        self.is_open = True
+
+    def close(self) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_disk_that_is_full_at_the_end_leaves_nothing_either(tmp_path: Path) -> None:
+    (tmp_path / "fills.parquet").write_text("of an earlier run")
+
+    def full() -> None:
+        with Folder(tmp_path) as folder:
+            folder.add(next(iter(chunks(plan(accounts=1)))))
+            folder._writers["equity"].close()
+            folder._writers["equity"] = Full()
+
+    with pytest.raises(OSError, match="No space left"):
+        full()
+    assert [path.name for path in tmp_path.iterdir()] == ["fills.parquet"]
 
 
 def test_a_run_that_was_stopped_leaves_nothing_and_harms_nothing(tmp_path: Path) -> None:
