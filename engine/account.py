@@ -109,7 +109,10 @@ class Account(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only
 
     @property
     def equity(self) -> Decimal:
-        return self.cash + self.unrealized_pnl
+        equity = self.cash
+        for position in self.positions.values():
+            equity += position.unrealized_pnl
+        return equity
 
     @property
     def margin_used(self) -> Decimal:

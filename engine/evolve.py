@@ -4,7 +4,9 @@ Reads nothing but its arguments and rounds nothing: figures were made by `decide
 figure that the state also carries, the two are compared (asserted twice: where made and where read).
 """
 
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, Final, TypeGuard
 
 from msgspec.structs import replace
@@ -44,8 +46,8 @@ from engine.record import Curve, Tally, begun
 BalanceShown = PositionChanged | MarkedToMarket | FillVoided
 """Events that restate cash and equity."""
 
-# Asked of every event. To see that a struct is no instance of a class, `isinstance` asks that class's metaclass, which
-# takes longer than all of these.
+# Asked of every event. To see that a struct is no instance of a class, `isinstance` (and `match`) asks that class's
+# metaclass, which takes longer than all of these.
 _TALLIED: Final = frozenset({FillBooked, PositionClosed, FillVoided})
 _BALANCE_SHOWN: Final = frozenset(
     {PositionOpened, PositionIncreased, PositionReduced, PositionClosed, MarkedToMarket, FillVoided}
@@ -76,85 +78,138 @@ def evolve(account: Account, event: Event, at: datetime) -> Account:
     """The account after `event`, its next in the ledger, which occurred `at`; raises `InvariantBroken`."""
     if at < account.last_at:
         raise InvariantBroken(f"event {account.seq + 1} of {account.id} lies before the one it follows")
-    changes = _changes(account, event, at)
+    kind = type(event)
+    meaning = _MEANINGS.get(kind)
+    if meaning is None:
+        raise AssertionError(f"no meaning for {kind.__name__}")
+    changes = meaning(account, event, at)
     if account.day is not None:
         changes["day"] = _day(account, event, at)
-    if type(event) in _TALLIED:
+    if kind in _TALLIED:
         changes["tally"] = _tally(account, event)
-    if account.curve is not None or isinstance(event, AccountStarted):
+    if account.curve is not None or kind is AccountStarted:
         changes["curve"] = _curve(account, event, at)
     after = replace(account, seq=account.seq + 1, last_at=at, **changes)
     equity = check(after, account)
-    if _shows_balance(event) and not (after.cash == event.cash and equity == event.equity):
+    if _shows_balance(event) and not (after.cash == event.cash and event.equity == _known(equity, account)):
         raise InvariantBroken(f"{event.TYPE} restates another balance")
     return after
 
 
-def _changes(account: Account, event: Event, at: datetime) -> dict[str, Any]:
+def _known(equity: Decimal | None, before: Account) -> Decimal:
+    return before.equity if equity is None else equity
+
+
+Meaning = dict[str, Any]
+"""Fields of the account that the event gives another value."""
+
+
+def _order_validated(account: Account, event: OrderValidated, at: datetime) -> Meaning:
     counters = account.counters
-    match event:
-        case MarkedToMarket():
-            return {
-                "positions": _revalued(account, event, at),
-                "high_watermark": event.high_watermark,
-                "stale": (),
-                "counters": replace(counters, marks=counters.marks + 1),
-            }
-        case FillBooked():
-            return {
-                "cash": account.cash + event.realized_pnl - event.fee,
-                "realized_pnl": account.realized_pnl + event.realized_pnl,
-                "fees_paid": account.fees_paid + event.fee,
-                "counters": replace(counters, fills=counters.fills + 1),
-            }
-        case OrderValidated():
-            taken = 1 if event.action is not None else 0
-            return {
-                "counters": replace(
-                    counters,
-                    orders=counters.orders + 1,
-                    actions=counters.actions + taken,
-                    executed=counters.executed + taken,
-                )
-            }
-        case PositionChanged():
-            positions = _with(account, event.position)
-            return {
-                "positions": positions,
-                "high_watermark": event.high_watermark,
-                "stale": account.stale if positions else (),
-            }
-        case MarkToMarketFailed():
-            return {"stale": tuple((str(f.context.get("symbol")), f.code.value) for f in event.failures)}
-        case ActionRejected():
-            return {"counters": replace(counters, actions=counters.actions + 1, rejected=counters.rejected + 1)}
-        case AccountStarted():
-            return {"status": "active", "started_at": at}
-        case AccountPaused():
-            return {"status": "paused"}
-        case AccountResumed():
-            return {"status": "active"}
-        case AccountLocked():
-            return {"status": "locked"}
-        case AccountCompleted():
-            return _ended(account, "completed", event.reason, at)
-        case AccountLiquidated():
-            return _ended(account, "liquidated", event.reason, at)
-        case FillVoided():
-            return {
-                "positions": {position.key: position for position in event.positions},
-                "cash": event.cash,
-                "realized_pnl": event.realized_pnl,
-                "fees_paid": event.fees_paid,
-                "high_watermark": event.high_watermark,
-                "stale": _still_stale(account, {position.symbol for position in event.positions}),
-            }
-        case RuleWarning() | LiquidationTriggered() | AccountRecomputed():
-            return {}
-    raise AssertionError(f"no meaning for {type(event).__name__}")
+    taken = 1 if event.action is not None else 0
+    return {
+        "counters": replace(
+            counters,
+            orders=counters.orders + 1,
+            actions=counters.actions + taken,
+            executed=counters.executed + taken,
+        )
+    }
 
 
-def _ended(account: Account, status: Status, reason: str, at: datetime) -> dict[str, Any]:
+def _fill_booked(account: Account, event: FillBooked, at: datetime) -> Meaning:
+    counters = account.counters
+    return {
+        "cash": account.cash + event.realized_pnl - event.fee,
+        "realized_pnl": account.realized_pnl + event.realized_pnl,
+        "fees_paid": account.fees_paid + event.fee,
+        "counters": replace(counters, fills=counters.fills + 1),
+    }
+
+
+def _position_changed(account: Account, event: PositionChanged, at: datetime) -> Meaning:
+    positions = _with(account, event.position)
+    return {
+        "positions": positions,
+        "high_watermark": event.high_watermark,
+        "stale": account.stale if positions else (),
+    }
+
+
+def _marked_to_market(account: Account, event: MarkedToMarket, at: datetime) -> Meaning:
+    counters = account.counters
+    return {
+        "positions": _revalued(account, event, at),
+        "high_watermark": event.high_watermark,
+        "stale": (),
+        "counters": replace(counters, marks=counters.marks + 1),
+    }
+
+
+def _mark_to_market_failed(account: Account, event: MarkToMarketFailed, at: datetime) -> Meaning:
+    return {"stale": tuple((str(f.context.get("symbol")), f.code.value) for f in event.failures)}
+
+
+def _action_rejected(account: Account, event: ActionRejected, at: datetime) -> Meaning:
+    counters = account.counters
+    return {"counters": replace(counters, actions=counters.actions + 1, rejected=counters.rejected + 1)}
+
+
+def _started(account: Account, event: AccountStarted, at: datetime) -> Meaning:
+    return {"status": "active", "started_at": at}
+
+
+def _turned(status: Status) -> Callable[[Account, Event, datetime], Meaning]:
+    return lambda account, event, at: {"status": status}
+
+
+def _completed(account: Account, event: AccountCompleted, at: datetime) -> Meaning:
+    return _ended(account, "completed", event.reason, at)
+
+
+def _liquidated(account: Account, event: AccountLiquidated, at: datetime) -> Meaning:
+    return _ended(account, "liquidated", event.reason, at)
+
+
+def _fill_voided(account: Account, event: FillVoided, at: datetime) -> Meaning:
+    return {
+        "positions": {position.key: position for position in event.positions},
+        "cash": event.cash,
+        "realized_pnl": event.realized_pnl,
+        "fees_paid": event.fees_paid,
+        "high_watermark": event.high_watermark,
+        "stale": _still_stale(account, {position.symbol for position in event.positions}),
+    }
+
+
+def _nothing(account: Account, event: Event, at: datetime) -> Meaning:
+    return {}
+
+
+_MEANINGS: Final[Mapping[type[Event], Callable[[Account, Any, datetime], Meaning]]] = {
+    OrderValidated: _order_validated,
+    FillBooked: _fill_booked,
+    PositionOpened: _position_changed,
+    PositionIncreased: _position_changed,
+    PositionReduced: _position_changed,
+    PositionClosed: _position_changed,
+    MarkedToMarket: _marked_to_market,
+    MarkToMarketFailed: _mark_to_market_failed,
+    ActionRejected: _action_rejected,
+    AccountStarted: _started,
+    AccountPaused: _turned("paused"),
+    AccountResumed: _turned("active"),
+    AccountLocked: _turned("locked"),
+    AccountCompleted: _completed,
+    AccountLiquidated: _liquidated,
+    FillVoided: _fill_voided,
+    RuleWarning: _nothing,
+    LiquidationTriggered: _nothing,
+    AccountRecomputed: _nothing,
+}
+
+
+def _ended(account: Account, status: Status, reason: str, at: datetime) -> Meaning:
     return {"status": status, "ended_at": at, "end_reason": reason, "final_counters": account.counters}
 
 
@@ -201,13 +256,13 @@ def _curve(account: Account, event: Event, at: datetime) -> Curve | None:
         curve = curve.at(at, account.equity)
     if not _shows_balance(event):
         return curve
-    match event:
-        case PositionOpened():
-            curve = curve.held(at, is_exposed=True)
-        case PositionClosed() if len(account.positions) == 1:
+    if type(event) is PositionOpened:
+        curve = curve.held(at, is_exposed=True)
+    elif type(event) is PositionClosed:
+        if len(account.positions) == 1:
             curve = curve.held(at, is_exposed=False)
-        case FillVoided():
-            curve = curve.held(at, is_exposed=bool(event.positions))
+    elif type(event) is FillVoided:
+        curve = curve.held(at, is_exposed=bool(event.positions))
     return curve.shown(event.equity, event.high_watermark)
 
 

@@ -25,9 +25,10 @@ def invariant(holds: bool, message: str) -> None:
         raise InvariantBroken(message)
 
 
-def check(account: Account, before: Account | None = None) -> Decimal:
-    """Conservation, magnitudes and position sanity of one account value; returns its equity. Money and positions that
-    `before` has in this very value were looked at when it was made, since nothing that is made here ever changes."""
+def check(account: Account, before: Account | None = None) -> Decimal | None:
+    """Conservation, magnitudes and position sanity of one account value; returns its equity, or None where it is still
+    that of `before`. Money and positions that `before` has in this very value were looked at when it was made, since
+    nothing that is made here ever changes."""
     if before is None:
         _conserved(account)
         known: Mapping[PositionKey, Position] = {}
@@ -36,13 +37,14 @@ def check(account: Account, before: Account | None = None) -> Decimal:
         if not _has_same_money(account, before):
             _conserved(account)
         elif account.positions is known and _has_same_record(account, before):
-            return account.equity
+            return None
     equity = account.equity
     _bounded((account.high_watermark, equity, account.tally.traded), account)
-    for key, position in account.positions.items():
-        was = known.get(key)
-        if was is not position:
-            _sound(key, position, account, was)
+    if account.positions is not known:
+        for key, position in account.positions.items():
+            was = known.get(key)
+            if was is not position:
+                _sound(key, position, account, was)
     return equity
 
 
@@ -81,8 +83,8 @@ def _sound(key: PositionKey, position: Position, account: Account, was: Position
 def _bounded(figures: Iterable[Decimal], account: Account) -> None:
     for figure in figures:
         try:
-            is_kept = LOWEST < figure < STORED_MAGNITUDE
-        except InvalidOperation:  # it is not a number
-            is_kept = False
-        if not is_kept:
-            raise InvariantBroken(f"{figure} is beyond storage (account {account.id})")
+            if LOWEST < figure < STORED_MAGNITUDE:
+                continue
+        except InvalidOperation:
+            pass  # it is not a number
+        raise InvariantBroken(f"{figure} is beyond storage (account {account.id})")

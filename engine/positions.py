@@ -42,7 +42,9 @@ class Position(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=Tr
 
     @property
     def unrealized_pnl(self) -> Decimal:
-        return self.gain(self.mark_notional)
+        """Gross; at the last mark."""
+        worth, cost = self.mark_notional, self.entry_notional
+        return worth - cost if self.side == LONG else cost - worth
 
     def gain(self, worth: Decimal) -> Decimal:
         """Gross PnL that is not realized, where the position is worth so much."""

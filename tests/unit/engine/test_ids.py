@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from uuid import RFC_4122, UUID
+from zoneinfo import ZoneInfo
 
 from engine.ids import derived_id, uuid7
 from tests.support.ledger_page import close_long, given, open_long, opened
@@ -57,3 +58,10 @@ def test_what_an_action_makes_has_ids_of_its_own():
     assert {UUID(each).version for each in ids} == {7}
     again = given(opened()).when(open_long(quantity="0.1"), close_long())
     assert [result.prop_action_id for result in again.results] == [ids[0], ids[3]]
+
+
+def test_a_moment_that_a_clock_set_back_shows_twice_is_two_moments():
+    """Equal to Python where both are of one zone, an hour apart."""
+    first = datetime(2026, 10, 25, 2, 30, tzinfo=ZoneInfo("Europe/Berlin"))
+    second = first.replace(fold=1)
+    assert UUID(uuid7(second, bytes(10))).int - UUID(uuid7(first, bytes(10))).int == 3_600_000 << 80
