@@ -79,9 +79,7 @@ def evolve(account: Account, event: Event, at: datetime) -> Account:
     if at < account.last_at:
         raise InvariantBroken(f"event {account.seq + 1} of {account.id} lies before the one it follows")
     kind = type(event)
-    meaning = _MEANINGS.get(kind)
-    if meaning is None:
-        raise AssertionError(f"no meaning for {kind.__name__}")
+    meaning = _MEANINGS.get(kind) or _inherited(kind)
     changes = meaning(account, event, at)
     if account.day is not None:
         changes["day"] = _day(account, event, at)
@@ -184,6 +182,14 @@ def _fill_voided(account: Account, event: FillVoided, at: datetime) -> Meaning:
 
 def _nothing(account: Account, event: Event, at: datetime) -> Meaning:
     return {}
+
+
+def _inherited(kind: type[Event]) -> Callable[[Account, Any, datetime], Meaning]:
+    """A later version of an event means what the event means."""
+    for base in kind.__mro__:
+        if base in _MEANINGS:
+            return _MEANINGS[base]
+    raise AssertionError(f"no meaning for {kind.__name__}")
 
 
 _MEANINGS: Final[Mapping[type[Event], Callable[[Account, Any, datetime], Meaning]]] = {
