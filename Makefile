@@ -30,8 +30,10 @@ run: install ## start everything with accounts trading on real prices; Ctrl-C st
 	$(BIN)/prop demo
 
 # Most tests share the cores, each worker with a PostgreSQL of its own; those that start Ray have the machine to themselves.
+# `make check test` runs the fast tests once, in check: without check, test runs them with the others.
+CHECKED := $(if $(filter check,$(MAKECMDGOALS)),$(FAST))
 test: install ## run every test
-	$(PYTEST) -n 2 --dist worksteal $(wildcard $(PARALLEL))
+	$(PYTEST) -n 2 --dist worksteal $(wildcard $(filter-out $(CHECKED),$(PARALLEL)))
 	$(PYTEST) $(wildcard $(SERIAL))
 
 check: install ## lint, types, import rules and the fast tests, in under a minute
