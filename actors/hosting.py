@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
+import structlog
 
 from actors import correcting
 from actors.corrections import Corrections
@@ -43,6 +44,8 @@ from engine.rejections import Refusal
 from engine.views import balance_view
 from persistence.committer import Committer
 from persistence.store import AuditEntry, Store, StoreUnavailable
+
+log = structlog.get_logger(__name__)
 
 
 def utc_now() -> datetime:
@@ -149,12 +152,25 @@ class AccountHost(Residence):
         if not isinstance(outcome, Entry):
             return await self._settled(hosted, before, Conflicted(outcome))
         seq = before if request.dry_run else outcome.account.seq
-        taken = Taken.of(seq, outcome.results, balance_view(outcome.account))
+        taken = Taken.of(seq, outcome.results, balance_view(outcome.account), epoch=book.epoch)
         if request.dry_run:
             return await self._settled(hosted, before, taken)
         reply = await self._recorded(hosted, outcome, taken)
         if reply is taken:
-            self._counts.took(outcome.results, self._monotonic() - began_at)
+            seconds = self._monotonic() - began_at
+            self._counts.took(outcome.results, seconds)
+            for result in outcome.results:
+                log.debug(
+                    "action",
+                    request_id=request.request_id,
+                    account_id=hosted.account_id,
+                    decision_action_id=result.decision_action_id,
+                    seq=seq,
+                    epoch=book.epoch,
+                    code=result.code,
+                    replayed=result.replayed,
+                    duration_ms=round(seconds * 1000, 2),
+                )
         return reply
 
     async def _submit(self, hosted: Hosted, request: Submit) -> Reply:
@@ -172,6 +188,7 @@ class AccountHost(Residence):
             balance_view(outcome.account),
             decision.mark if decision else None,
             decision.failures if decision else (),
+            book.epoch,
         )
         if request.dry_run:
             return await self._settled(hosted, before.seq, reply)

@@ -7,9 +7,11 @@ import structlog
 
 
 def configure(level: str, format_: str) -> None:
-    """Set structlog up once a process. `level` as in `logging`, `format_` json or console."""
+    """Set structlog up once a process. `level` as in `logging`, `format_` json, console, or auto: for people where they
+    look on."""
+    for_people = format_ == "console" or (format_ == "auto" and sys.stderr.isatty())
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer() if format_ == "console" else structlog.processors.JSONRenderer()
+        structlog.dev.ConsoleRenderer() if for_people else structlog.processors.JSONRenderer()
     )
     structlog.configure(
         processors=[

@@ -4,6 +4,7 @@ Frozen structs in msgpack, tagged by name: small, versionable, and no pickled cl
 A reply is a value, also when it is a no; `Unserved` replies mean that nothing was applied.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final, Literal, Self
 
@@ -84,15 +85,20 @@ Request = Take | Submit | Correct | Recompute | Read
 
 class Taken(Message, frozen=True):
     """Outcome of a batch, durable unless it was a dry run. A gateway only passes it on, so it travels as the JSON that
-    a client gets; `results` and `balance` are for whoever looks into it."""
+    a client gets; `results` and `balance` are for whoever looks into it. For its log line: the `epoch` of the
+    activation that answered, and how many were `rejected`, now or by the original, by gate."""
 
     account_seq: int
     results_json: bytes
     balance_json: bytes
+    epoch: int = 0
+    rejected: dict[str, int] = {}
 
     @classmethod
-    def of(cls, account_seq: int, results: Sequence[ActionResult], balance: BalanceView) -> Self:
-        return cls(account_seq, b"[" + b",".join([shown(each) for each in results]) + b"]", shown(balance))
+    def of(cls, account_seq: int, results: Sequence[ActionResult], balance: BalanceView, *, epoch: int = 0) -> Self:
+        rejected = Counter([result.code.value for result in results if result.code is not None])
+        results_json = b"[" + b",".join([shown(each) for each in results]) + b"]"
+        return cls(account_seq, results_json, shown(balance), epoch, rejected)
 
     @property
     def results(self) -> tuple[ActionResult, ...]:
@@ -104,12 +110,13 @@ class Taken(Message, frozen=True):
 
 
 class Submitted(Message, frozen=True):
-    """Outcome of a command; `mark` and `failures` are those of a marking."""
+    """Outcome of a command; `mark` and `failures` are those of a marking, `epoch` is that of the activation."""
 
     account: AccountView
     balance: BalanceView
     mark: MarkOutcome | None
     failures: tuple[Failure, ...]
+    epoch: int = 0
 
 
 class Corrected(Message, frozen=True):

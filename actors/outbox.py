@@ -15,6 +15,7 @@ from actors.hosted import Hosted, payload_bytes
 from actors.limits import HostLimits
 from actors.ports import Appender
 from engine.book import Entry
+from engine.events import AccountLiquidated
 from persistence.committer import AppendVerdict, Overloaded
 from persistence.store import Append, AuditEntry, Store, StoredSnapshot, StoreUnavailable
 
@@ -138,12 +139,25 @@ class Outbox:
         for (hosted, append), verdict in zip(detached, verdicts, strict=True):
             if verdict == "committed":
                 self._counts.committed(append.events)
+                self._tell_of_liquidation(append, asked_at)
                 hosted.became_durable(append.last_seq, confirmed_at=asked_at)
                 committed.add(hosted.account_id)
             else:
                 self._unconfirmed(hosted, verdict)
         if snapshots:
             self._in_background(self.save([each for each in snapshots if each.account_id in committed]))
+
+    def _tell_of_liquidation(self, append: Append, asked_at: float) -> None:
+        for event in append.events if append.account.status == "liquidated" else ():
+            if event.type == AccountLiquidated.TYPE:
+                log.info(
+                    "account_liquidated",
+                    request_id=event.request_id,
+                    account_id=event.account_id,
+                    seq=event.seq,
+                    epoch=event.epoch,
+                    duration_ms=round((self._monotonic() - asked_at) * 1000, 2),
+                )
 
     async def _append(self, appends: Sequence[Append]) -> Sequence[AppendVerdict]:
         while True:

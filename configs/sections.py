@@ -189,5 +189,6 @@ class LogSettings(Section):
 
     level: Literal["debug", "info", "warning", "error"]
     """Least severity written."""
-    format: Literal["json", "console"]
-    """``json`` for machines, ``console`` for people."""
+    format: Literal["auto", "json", "console"]
+    """``json`` for machines, one line an event; ``console`` for people; ``auto`` is ``console`` on a terminal, else
+    ``json``."""

@@ -136,7 +136,7 @@ async def recovered(parts: GatewayParts) -> str:
             return next(each.detail for each in components if each.component == "recovery")
         if time.monotonic() - said_at > WAITING_SAID_EVERY_S:
             said_at = time.monotonic()
-            log.info("waiting", **{each.component: each.detail for each in unwell})
+            log.info("waiting", unwell={each.component: each.detail for each in unwell})
         await asyncio.sleep(READY_POLL_S)
 
 

@@ -46,7 +46,7 @@ from persistence.queries import Page
 
 POLL_SECONDS: Final = 0.02
 """Between looks at an account that has not reached `minSeq` yet."""
-_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _UNSERVED: Final[Mapping[str, str]] = {
     "not_hosted": "outcome_unknown",  # the port promises never to answer this; safe if it did
     "unknown_account": "account_not_found",
@@ -101,6 +101,8 @@ class Call(msgspec.Struct, Generic[Asked, Said], frozen=True, kw_only=True):
     body: Said
     last_event_id: str | None = None
     """What a stream's reader saw last."""
+    notes: dict[str, Any] = msgspec.field(default_factory=dict)
+    """What the log line of this request is to say beside: figures and ids of ours, nothing that the client wrote."""
 
     @property
     def parts(self) -> GatewayParts:
@@ -113,7 +115,7 @@ class Call(msgspec.Struct, Generic[Asked, Said], frozen=True, kw_only=True):
 
     def id_in_path(self, name: str, code: str) -> str:
         found = self.path[name]
-        if _UUID.fullmatch(found) is None:
+        if UUID.fullmatch(found) is None:
             raise Problem(code)
         return found.lower()
 
@@ -125,14 +127,20 @@ class Call(msgspec.Struct, Generic[Asked, Said], frozen=True, kw_only=True):
         reply = await self.parts.client.call(Take(self.account_id, batch, self.request_id, dry_run))
         if isinstance(reply, Conflicted):
             raise mapping.conflicting(batch, reply.conflicts)
-        return _outcome(reply, Taken)
+        taken = _outcome(reply, Taken)
+        self.notes.update(seq=taken.account_seq, epoch=taken.epoch, actions=len(batch.actions))
+        if taken.rejected:
+            self.notes["rejected"] = taken.rejected
+        return taken
 
     async def submit(
         self, command: Lifecycle | MarkToMarket, *, dry_run: bool = False, deed: Deed | None = None
     ) -> Submitted:
         """Have a command applied, and audited where it is an administrator's `deed`. Raises `Problem`."""
         reply = await self.parts.client.call(Submit(self.account_id, command, self.request_id, dry_run, deed))
-        return _outcome(reply, Submitted)
+        submitted = _outcome(reply, Submitted)
+        self.notes.update(seq=submitted.account.account_seq, epoch=submitted.epoch)
+        return submitted
 
     async def correct(self, command: Correction, *, dry_run: bool, deed: Deed) -> Corrected:
         """Have a fill taken out. Raises `Problem`."""

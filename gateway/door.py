@@ -91,8 +91,9 @@ class Door:
             path=asked.request.path[:PATH_CHARACTERS_LOGGED],
             status=status,
             code=code,
-            ms=round(seconds * 1000, 2),
+            duration_ms=round(seconds * 1000, 2),
             caller=asked.token.name if asked.token is not None else None,
+            **asked.notes,
         )
 
 

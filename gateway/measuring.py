@@ -77,7 +77,7 @@ async def _in_time(asked: Awaitable[Answer], instead: Answer) -> Answer:
         async with asyncio.timeout(ANSWERED_SECONDS_MAX):
             return await asked
     except (TimeoutError, StoreUnavailable) as late:
-        log.warning("not_in_metrics", why=repr(late))
+        log.warning("figures_late", why=repr(late))
     except Exception:  # a defect in one source keeps no other from being told
-        log.exception("not_in_metrics")
+        log.exception("figures_failed")
     return instead

@@ -9,7 +9,7 @@ from engine.canonical import plain
 from gateway import wire
 from gateway.admission import Place
 from gateway.auth import authenticate, authorize
-from gateway.calls import Answer, Call, Services
+from gateway.calls import UUID, Answer, Call, Services
 from gateway.json_body import read_object
 from gateway.problems import Fault, InvalidRequest
 from gateway.responses import Whole
@@ -21,9 +21,9 @@ from persistence.tokens import TokenRow
 
 class Asked:
     """A request on its way: under which id, with which variables in its path; once it was let in, whose it is and what
-    it holds of admission."""
+    it holds of admission. `notes` are what its log line is to say beside."""
 
-    __slots__ = ("path", "place", "request", "request_id", "token")
+    __slots__ = ("notes", "path", "place", "request", "request_id", "token")
 
     def __init__(self, request: web.BaseRequest, request_id: str, path: Mapping[str, str]) -> None:
         self.request = request
@@ -31,6 +31,7 @@ class Asked:
         self.path = path
         self.token: TokenRow | None = None
         self.place: Place | None = None
+        self.notes: dict[str, Any] = {}
 
     @property
     def caller(self) -> TokenRow:
@@ -49,6 +50,9 @@ def serving(route: Route, services: Services) -> Served:
 
     async def serve(asked: Asked) -> web.StreamResponse:
         request = asked.request
+        for name, value in asked.path.items():
+            if UUID.fullmatch(value) is not None:  # the line of a request that is refused names them, too
+                asked.notes[name] = value.lower()
         if route.scope is not None:
             authorize(asked.caller, route.scope)
         query = no_query if no_query is not None and not request.query_string else _query(request, route.query)
@@ -60,6 +64,7 @@ def serving(route: Route, services: Services) -> Served:
             path=asked.path,
             query=query,
             body=said,
+            notes=asked.notes,
             last_event_id=request.headers.get(LAST_EVENT_ID) if route.feed is not None else None,
         )
         if route.feed is not None and asks_for_events(request):

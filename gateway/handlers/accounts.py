@@ -31,6 +31,7 @@ async def create(call: Call[NoQuery, CreateAccountIn]) -> Answer:
     """Open a pending account, or return the one this idempotency key opened."""
     asked = mapping.opening(call.body)
     created = await call.parts.client.create(asked, request_id=call.request_id)
+    call.notes.update(account_id=created.account.id, seq=created.account.account_seq)
     if not created.replayed:
         return Answer(
             body=created.account, status=201, headers={"Location": f"/api/v1/prop/accounts/{created.account.id}"}
